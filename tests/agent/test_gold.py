@@ -1,0 +1,67 @@
+"""Gold trajectories are real episodes that solve their queries, and their files are ToolBench's."""
+
+import json
+
+import pytest
+
+from toolslm_helpers.agent.gold import export_world, gold_trajectories, play
+from toolslm_helpers.agent.virtual_api import Status
+from toolslm_helpers.data.names import FINISH
+from toolslm_helpers.data.queries import train_queries
+from toolslm_helpers.data.toolbench import read_queries, read_rows, read_tool, read_tree
+from toolslm_helpers.data.world import build_world
+from toolslm_helpers.text.flatten import prompt_ids
+from toolslm_helpers.text.protocol import rerender
+from toolslm_helpers.text.tokenizer import load_small_tokenizer
+
+
+@pytest.fixture(scope="module")
+def world():
+    return build_world(0)
+
+
+@pytest.fixture(scope="module")
+def played(world):
+    return [(query, play(world, query)) for query in train_queries(world, 600)]
+
+
+def test_every_episode_ends_as_its_goal_says(played):
+    for query, steps in played:
+        arguments = json.loads(steps[-1].action_input)
+        assert steps[-1].action == FINISH.name and all(step.action != FINISH.name for step in steps[:-1])
+        assert arguments["return_type"] == ("give_up_and_restart" if query.goal.kind == "give_up" else "give_answer")
+        if query.goal.kind == "answer":
+            assert all(fact.value in arguments["final_answer"] for fact in query.goal.facts)
+        if query.goal.kind == "ask":
+            assert len(steps) == 1 and query.goal.missing[0] in arguments["final_answer"]
+
+
+def test_failed_calls_are_recovered_in_each_way(played):
+    solved = [steps for query, steps in played if query.goal.kind == "answer"]
+    failed = [step for steps in solved for step in steps if step.code not in (Status.OK, Status.FINAL_ANSWER)]
+    assert {step.code for step in failed} >= {Status.TIMEOUT, Status.NOT_FOUND, Status.NOT_SUBSCRIBED, Status.RATE_LIMIT_PER_MINUTE,
+                                              Status.ERROR_MESSAGE}
+    for steps in solved:
+        for step, following in zip(steps, steps[1:], strict=False):
+            if step.code in (Status.TIMEOUT, Status.RATE_LIMIT_PER_MINUTE):
+                assert (following.action, following.action_input) == (step.action, step.action_input)
+            if step.code in (Status.NOT_FOUND, Status.NOT_SUBSCRIBED):
+                assert following.action not in (step.action, FINISH.name)
+
+
+def test_prompts_fit(world):
+    tokenizer = load_small_tokenizer()
+    lengths = [len(prompt_ids(t.messages[:2], tokenizer)) for t in gold_trajectories(world, 600)]
+    assert max(lengths) <= 384
+
+
+def test_files_are_toolbench_s_and_the_same_to_the_byte(world, tmp_path):
+    manifest = export_world(tmp_path / "a", seed=0, trajectories=20, trees=5, tools=70, test_queries_per_set=3)
+    assert export_world(tmp_path / "b", seed=0, trajectories=20, trees=5, tools=70, test_queries_per_set=3) == manifest
+    rows = read_rows(tmp_path / "a" / "train.json")
+    assert [rerender(row, "compact").messages for row in rows] == [t.messages for t in gold_trajectories(world, 20)]
+    assert len(read_queries(tmp_path / "a" / "test_instruction" / "G2_category.json")) == 3
+    trees = [read_tree(tmp_path / "a" / name) for name in manifest if name.startswith("answer/")]
+    assert len(trees) == 5 and all(tree.answer_generation.query for tree in trees)
+    tools = [read_tool(tmp_path / "a" / name) for name in manifest if name.startswith("toolenv/")]
+    assert {tool.tool_name for tool in tools} == {tool.name for tool in world.tools[:70]}

@@ -1,0 +1,163 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from transformers import OPTConfig, OPTForCausalLM
+
+from toolslm_helpers.files import WorkbookError
+from toolslm_helpers.model.decoding import generate_batch, next_token, probabilities
+
+VOCABULARY, POSITIONS = 60, 48
+
+
+def tiny_opt(post_norm=True, embedding_width=8, attention="sdpa", seed=0, layers=2):
+    """A random OPT whose wide weights make it write varied text, with OPT-350M's quirks as options."""
+    torch.manual_seed(seed)
+    config = OPTConfig(
+        vocab_size=VOCABULARY, hidden_size=16, word_embed_proj_dim=embedding_width, num_hidden_layers=layers, ffn_dim=32,
+        num_attention_heads=2, max_position_embeddings=POSITIONS, do_layer_norm_before=not post_norm, init_std=0.5,
+        attn_implementation=attention,
+    )  # fmt: skip
+    return OPTForCausalLM(config)  # in train mode, with OPT's dropout of 0.1: generate_batch must switch it off
+
+
+def random_prompts(count, longest=14, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(4, VOCABULARY, size=rng.integers(1, longest + 1)).tolist() for _ in range(count)]
+
+
+def by_transformers(model, prompt, new_tokens, stop_id):
+    """The reference: transformers' own greedy generate on one prompt, without padding."""
+    model.eval()
+    ids = torch.tensor([prompt])
+    out = model.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, eos_token_id=stop_id, pad_token_id=1,
+        max_new_tokens=min(new_tokens, POSITIONS - len(prompt)),
+    )  # fmt: skip
+    return out[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("post_norm", [True, False])
+@pytest.mark.parametrize("embedding_width", [8, 16])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_greedy_is_generate_token_for_token(post_norm, embedding_width, attention):
+    model = tiny_opt(post_norm, embedding_width, attention)
+    prompts = random_prompts(9)
+    free_running = [by_transformers(model, prompt, 12, None) for prompt in prompts]
+    # the token that ends the rows at as many different steps as can be, so that rows leave the batch along the way
+    written = sorted(set(itertools.chain(*free_running)))
+    stop_id = max(written, key=lambda token: len({(*ids, token).index(token) for ids in free_running}))
+    expected = [by_transformers(model, prompt, 12, stop_id) for prompt in prompts]
+    assert len({len(ids) for ids in expected}) > 2
+    assert generate_batch(model, prompts, 12, 0, range(9), stop_id) == expected
+    assert generate_batch(model, prompts, 12, 0, range(9), None) == free_running
+
+
+def test_left_padding_equals_generate_with_the_same_padding():
+    model, prompts = tiny_opt().eval(), [[5, 6, 7, 8, 9, 10], [11, 12]]
+    ids = torch.tensor([prompts[0], [1, 1, 1, 1, *prompts[1]]])
+    padded = model.generate(
+        ids, attention_mask=(ids != 1).long(), do_sample=False, eos_token_id=None, pad_token_id=1, max_new_tokens=10
+    )  # fmt: skip
+    assert generate_batch(model, prompts, 10, 0, [0, 1], None) == padded[:, 6:].tolist()
+
+
+def test_a_full_row_that_is_still_in_the_batch_takes_no_positions():
+    model, prompts = tiny_opt(), [[7] * POSITIONS, [7] * (POSITIONS - 2), *[[5 + k] for k in range(12)]]
+    expected = [by_transformers(model, prompt, 10, None) if len(prompt) < POSITIONS else [] for prompt in prompts]
+    assert generate_batch(model, prompts, 10, 0, range(14), None) == expected
+
+
+def test_a_row_ends_where_the_positions_end():
+    model = tiny_opt()
+    prompts = [[7] * (POSITIONS - 3), [7] * POSITIONS, [9, 8]]
+    outputs = generate_batch(model, prompts, 10, 0, [0, 1, 2], None)
+    assert [len(ids) for ids in outputs] == [3, 0, 10]
+    assert outputs == [by_transformers(model, prompts[0], 10, None), [], by_transformers(model, prompts[2], 10, None)]
+    assert [len(ids) for ids in generate_batch(model, [[9, 8], [9, 8, 7, 6]], 10, 0, [0, 1], None, max_length=6)] == [4, 2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.1, 3.0))
+def test_a_rows_text_does_not_depend_on_its_batch(seed, temperature):
+    model = MODEL
+    prompts = random_prompts(6, seed=seed)
+    seeds = [(seed, row) for row in range(6)]
+    together = generate_batch(model, prompts, 8, temperature, seeds, 5)
+    alone = [generate_batch(model, [p], 8, temperature, [s], 5)[0] for p, s in zip(prompts, seeds, strict=True)]
+    backwards = generate_batch(model, prompts[::-1], 20, temperature, seeds[::-1], 5)[::-1]
+    assert together == alone
+    assert together == [ids[:8] for ids in backwards]  # a larger budget draws the same numbers first
+
+
+MODEL = tiny_opt(seed=3)
+
+
+def test_seeds_give_different_rows_and_the_same_seed_the_same_row():
+    prompt = [[9, 10, 11]] * 4
+    first, second, third, again = generate_batch(MODEL, prompt, 15, 1.0, [1, 2, 3, 1], None)
+    assert first == again and len({tuple(first), tuple(second), tuple(third)}) == 3
+
+
+def test_generation_leaves_the_model_and_the_global_random_state_as_they_were():
+    model = tiny_opt().train()
+    state = torch.get_rng_state()
+    first = generate_batch(model, [[4, 5, 6]], 20, 0, [0], None)
+    assert model.training and torch.equal(torch.get_rng_state(), state)
+    assert first == generate_batch(model, [[4, 5, 6]], 20, 0, [0], None), "dropout was left on"
+
+
+def test_probabilities_by_hand():
+    logits = torch.log(torch.tensor([1.0, 4.0, 16.0]))
+    assert probabilities(logits, 1).tolist() == pytest.approx([1 / 21, 4 / 21, 16 / 21])
+    assert probabilities(logits, 2).tolist() == pytest.approx([1 / 7, 2 / 7, 4 / 7])  # temperature 2: square roots
+    assert probabilities(logits, 0).tolist() == [0, 0, 1]
+    assert probabilities(torch.tensor([[3.0, 3.0], [0.0, 1.0]]), 0).tolist() == [[1, 0], [0, 1]]
+
+
+def test_next_token_by_hand():
+    logits = torch.log(torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]])).repeat(6, 1)
+    uniform = torch.tensor([0.0, 0.24, 0.25, 0.7, 0.76, 1 - 2**-53], dtype=torch.float64)
+    assert next_token(logits, 1.0, uniform).tolist() == [1, 1, 3, 3, 4, 4]  # a token of probability 0 never, at neither end
+    assert next_token(logits, 0, uniform).tolist() == [3] * 6
+
+
+def test_rounding_never_leads_past_the_last_token():
+    logits = torch.randn(2000, 50, generator=torch.Generator().manual_seed(0))
+    assert next_token(logits, 1.0, torch.full((2000,), 1 - 2**-53, dtype=torch.float64)).max() < 50
+
+
+def test_sampled_frequencies_are_the_probabilities():
+    logits = torch.tensor([[0.3, -1.0, 2.0, 0.0, 1.1]])
+    uniform = torch.tensor(np.random.default_rng(0).random(20_000))
+    counts = np.bincount(next_token(logits.expand(20_000, -1), 0.7, uniform).numpy(), minlength=5)
+    assert stats.chisquare(counts, 20_000 * probabilities(logits[0], 0.7).numpy()).pvalue > 0.01
+
+
+def test_low_temperature_approaches_greedy():
+    prompts = random_prompts(5)
+    assert generate_batch(MODEL, prompts, 10, 1e-6, range(5), None) == generate_batch(MODEL, prompts, 10, 0, range(5), None)
+
+
+def test_bad_input_is_named():
+    assert generate_batch(MODEL, [], 5, 0, [], 2) == []
+    with pytest.raises(ValueError, match="2 prompts but 1 seeds"):
+        generate_batch(MODEL, [[4], [5]], 5, 0, [0], 2)
+    with pytest.raises(ValueError, match="prompts of 0 to 1 tokens"):
+        generate_batch(MODEL, [[], [5]], 5, 0, [0, 1], 2)
+    with pytest.raises(ValueError, match=f"1 to {POSITIONS + 1} tokens; expected 1 to {POSITIONS}"):
+        generate_batch(MODEL, [[5], [5] * (POSITIONS + 1)], 5, 0, [0, 1], 2)
+    with pytest.raises(ValueError, match="temperature is -1"):
+        generate_batch(MODEL, [[5]], 5, -1, [0], 2)
+
+
+def test_a_diverged_model_is_said_to_be_one():
+    model = tiny_opt()
+    with torch.no_grad():
+        model.model.decoder.layers[0].fc1.weight.fill_(float("nan"))
+    with pytest.raises(WorkbookError, match="diverged"):
+        generate_batch(model, [[4, 5]], 5, 0, [0], 2)

@@ -1,0 +1,93 @@
+"""Figures: the data are drawn as given, series differ without colour, alt text holds the numbers."""
+
+import base64
+import io
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+from toolslm_helpers.evaluation.tooleval import PassRate
+from toolslm_helpers.teaching import plots
+
+RATES = {
+    "instruct": {"G1_tool": PassRate(0, 20, 0.0, 0.161), "all": PassRate(3, 40, 0.026, 0.199)},
+    "sft": {"G1_tool": PassRate(20, 20, 0.839, 1.0), "all": PassRate(31, 40, 0.625, 0.877)},
+}
+
+
+def every_plot():
+    return {
+        "learning_rate": plots.learning_rate([1.0, 2.0, 1.0, 0.0], 2),
+        "loss_curve": plots.loss_curve([10, 20, 30], [3.0, 0.5, 0.75], [0.1] * 30, 4),
+        "pass_rates": plots.pass_rates(RATES),
+    }
+
+
+every = pytest.mark.parametrize("plot", every_plot().values(), ids=every_plot().keys())
+
+
+@every
+def test_a_figure_is_shown_as_a_png_with_its_alt_text(plot):
+    image = BeautifulSoup(plot._repr_html_(), "html.parser").find("img")
+    assert image["alt"] == plot.alt and len(plot.alt) > 40
+    picture = Image.open(io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))))
+    assert 600 <= picture.width <= 1400
+    assert plot.alt in repr(plot)
+
+
+@every
+def test_letters_are_large_enough_for_the_last_row(plot):
+    for axes in plot.figure.axes:
+        labels = [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        assert all(label.get_fontsize() >= plots.FONT_SIZE for label in labels if label.get_text())
+
+
+@every
+def test_no_figure_is_left_in_pyplot(plot):
+    import matplotlib.pyplot as plt
+
+    assert plt.get_fignums() == []
+
+
+def test_alt_text_cannot_break_out_of_its_attribute():
+    plot = plots.pass_rates({'"><script>': RATES["sft"]})
+    soup = BeautifulSoup(plot._repr_html_(), "html.parser")
+    assert soup.find("script") is None and '"><script>' in soup.find("img")["alt"]
+
+
+def test_the_loss_curve_draws_loss_above_rate_on_one_axis():
+    plot = plots.loss_curve([10, 20, 30], [3.0, 0.5, 0.75], [k / 30 for k in range(30)], 4)
+    top, bottom = plot.figure.axes
+    assert list(top.lines[0].get_xdata()) == [10, 20, 30] and list(top.lines[0].get_ydata()) == [3.0, 0.5, 0.75]
+    assert len(bottom.lines[0].get_xdata()) == 30 and top.get_xlim() == bottom.get_xlim()
+    assert top.get_ylabel() == "loss (nats)" and top.get_ylim()[0] == 0
+    assert "3.00 nats at step 10" in plot.alt and "0.75 at step 30" in plot.alt and "lowest 0.50 at step 20" in plot.alt
+
+
+def test_the_end_of_the_warm_up_is_marked_where_it_is():
+    plot = plots.learning_rate([1.0, 2.0, 1.0, 0.0], 2)
+    (axes,) = plot.figure.axes
+    assert list(axes.lines[0].get_ydata()) == [1.0, 2.0, 1.0, 0.0] and set(axes.lines[1].get_xdata()) == {2}
+    assert "rises to 2 at step 2" in plot.alt and "to 0 at step 4" in plot.alt
+
+
+def test_pass_rates_draw_each_interval_and_tell_models_apart_without_colour():
+    plot = plots.pass_rates(RATES, "Title")
+    (axes,) = plot.figure.axes
+    lines = [container.lines for container in axes.containers]
+    assert [list(data.get_xdata()) for data, _, _ in lines] == [[0.0, 7.5], [100.0, 77.5]]
+    bars = [[segment[:, 0].tolist() for segment in bar.get_segments()] for _, _, (bar,) in lines]
+    assert bars[0][1] == pytest.approx([2.6, 19.9]) and bars[1][0] == pytest.approx([83.9, 100.0])
+    assert len({data.get_marker() for data, _, _ in lines}) == 2 and len({data.get_color() for data, _, _ in lines}) == 2
+    heights = [y for data, _, _ in lines for y in data.get_ydata()]
+    assert len(set(heights)) == 4, "two models of one set must not lie on one another"
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["G1_tool", "all"]
+    assert "sft: G1_tool 100.0% (83.9 to 100.0), all 77.5% (62.5 to 87.7)" in plot.alt
+
+
+def test_markers_and_lines_of_the_palette_are_all_different():
+    for kind in zip(*plots.SERIES, strict=True):
+        assert len(set(kind)) == len(plots.SERIES)
+    assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for colour, _, _ in plots.SERIES)

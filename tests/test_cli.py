@@ -1,0 +1,169 @@
+"""The command line: what it passes on, what it prints, and one clear line in place of a traceback."""
+
+import errno
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from toolslm_helpers import cli, regression, workbook
+from toolslm_helpers.execution import NotebookFailed
+from toolslm_helpers.files import DataError, WorkbookError
+
+
+def call(monkeypatch, *arguments: str) -> int:
+    """Runs `toolslm` with these arguments; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["toolslm", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code or 0
+
+
+@pytest.fixture
+def series(monkeypatch, tmp_path):
+    """A series that runs at once: what `run` was called with, and results that a test may change."""
+    seen = SimpleNamespace(error=None, results={"size": "tiny", "seed": 0, "lessons": {}, "pass_rate": {}})
+
+    def run_series(build, notebooks, console, fresh):
+        seen.build, seen.numbers, seen.fresh = build, [notebook.number for notebook in notebooks], fresh
+        if seen.error:
+            raise seen.error
+
+    lessons = [workbook.Notebook(number, tmp_path / f"{number}_x.ipynb") for number in ("00", "08")]
+    monkeypatch.setattr(workbook, "run_series", run_series)
+    monkeypatch.setattr(workbook, "publish", lambda build: seen.results)
+    monkeypatch.setattr(
+        workbook, "find_notebooks", lambda folder, wanted: [n for n in lessons if not wanted or n.number in wanted]
+    )
+    monkeypatch.setattr(workbook, "shared_inputs", lambda: [])
+    monkeypatch.setattr(regression, "read_expected", lambda path: regression.Expected.model_validate(seen.expected))
+    seen.expected = {"seed": 0}
+    return seen
+
+
+def test_run_passes_everything_on_and_says_where_the_results_are(series, monkeypatch, tmp_path, capsys):
+    code = call(monkeypatch, "run", "08", "--size", "smoke", "--seed", "3", "--fresh", "--output", tmp_path / "b")
+    assert (code, series.numbers, series.fresh) == (0, ["08"], True)
+    assert (series.build.size, series.build.seed, series.build.output) == ("smoke", 3, tmp_path / "b")
+    out = capsys.readouterr().out
+    assert f"Results: {tmp_path}/b/results.json\nSite:    {tmp_path}/b/site/index.html\n" in out
+    assert "known for seed 0 only: nothing was compared" in out
+
+
+def test_run_without_arguments_takes_all_lessons_at_tiny(series, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "run") == 0
+    assert (series.numbers, series.fresh, series.build.size, series.build.seed) == (["00", "08"], False, "tiny", 0)
+    assert series.build.output == tmp_path / "build"
+
+
+def test_a_regression_is_named_and_fails(series, monkeypatch, tmp_path, capsys):
+    series.expected["tiny"] = {"08": {"values": {"loss": {"low": 0.0, "high": 0.5}}}}
+    series.results["lessons"] = {"08": {"seconds": 1, "values": {"loss": {"value": 0.6, "unit": "nats"}}}}
+    series.results["pass_rate"] = {"sft": {"all": {"passed": 9, "n": 10, "low": 0.6, "high": 0.98}}}
+    assert call(monkeypatch, "run", "--output", tmp_path) == 1
+    said = capsys.readouterr()
+    assert said.err == "REGRESSION lesson 08 metric loss: expected 0 to 0.5, got 0.6\n"
+    assert "90.0% (9/10)" in said.out and "Site:" in said.out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (NotebookFailed("08_x failed in cell 3 of 9"), 1, "08_x failed in cell 3 of 9\n"),
+        (KeyboardInterrupt(), 130, "Stopped. Finished notebooks are kept; the same command continues.\n"),
+        (DataError("a.json: field x is missing."), 2, "a.json: field x is missing.\n"),
+        (
+            OSError(errno.ENOSPC, "No space", "/b/x"),
+            2,
+            "/b/x: no space left. Free some space, then run the same command again.\n",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_told_without_a_traceback(series, monkeypatch, tmp_path, capsys, error, code, line):
+    series.error = error
+    assert call(monkeypatch, "run", "--output", tmp_path) == code
+    assert capsys.readouterr().err == line
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(series, monkeypatch, tmp_path):
+    series.error = OSError(errno.EACCES, "denied")
+    monkeypatch.setattr(sys, "argv", ["toolslm", "run", "--output", str(tmp_path)])
+    with pytest.raises(OSError, match="denied"):
+        cli.main()
+
+
+@pytest.mark.parametrize("command", ["run", "sft", "evaluate"])
+def test_an_unknown_size_is_told(monkeypatch, capsys, command):
+    assert call(monkeypatch, command, "--size", "huge") == 2
+    assert capsys.readouterr().err.startswith("SIZE is 'huge'; expected one of 'smoke', 'tiny', 'full'")
+
+
+def test_an_unknown_lesson_and_a_missing_run_are_told(monkeypatch, tmp_path, capsys):
+    assert call(monkeypatch, "run", "99", "--output", tmp_path) == 2
+    assert "no lesson '99'" in capsys.readouterr().err
+    assert call(monkeypatch, "site", "--output", tmp_path) == 2
+    assert "no run here" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys):
+    """The commands themselves: the helpers are tested where they stand."""
+    from toolslm_helpers.agent import gold
+    from toolslm_helpers.evaluation import tooleval
+    from toolslm_helpers.model import checkpoints
+    from toolslm_helpers.training import sft, stages
+
+    calls = []
+
+    def train(size, seed, output, start, on_step):
+        on_step(1, 2, 0.5)
+        calls.append(("sft", size.name, seed, output, start))
+        return SimpleNamespace(examples=3, steps=2, final_loss=0.25)
+
+    def judge(model, tokenizer, world, size, seed, on_progress):
+        on_progress(1, 2)
+        calls.append(("evaluate", model, size.name, seed))
+        return SimpleNamespace(as_json=lambda: {"all": {"passed": 1, "n": 4, "low": 0.05, "high": 0.7}})
+
+    monkeypatch.setattr(sft, "train", train)
+    monkeypatch.setattr(tooleval, "evaluate", judge)
+    monkeypatch.setattr(checkpoints, "load_model", lambda name: (f"model {name}", None))
+    monkeypatch.setattr(stages, "run_stage", lambda name, output, seed, **more: calls.append((name, output, seed, more["start"])))
+    monkeypatch.setattr(gold, "export_world", lambda output, seed: calls.append(("world", output, seed)) or {"a": "hash"})
+    monkeypatch.setattr(cli, "console", Console(width=100))
+
+    assert call(monkeypatch, "sft", "--size", "smoke", "--seed", "2", "--output", tmp_path, "--model", "base") == 0
+    assert call(monkeypatch, "evaluate", "--model", "x", "--size", "smoke") == 0
+    assert call(monkeypatch, "stages", "--output", tmp_path) == 0
+    assert call(monkeypatch, "world", "--output", tmp_path, "--seed", "5") == 0
+    assert calls == [
+        ("sft", "smoke", 2, tmp_path, "base"),
+        ("evaluate", "model x", "smoke", 0),
+        ("base", tmp_path / "base", 0, None),
+        ("instruct", tmp_path / "instruct", 0, None),
+        ("world", tmp_path, 5),
+    ]
+    out = capsys.readouterr().out
+    assert f"Checkpoint: {tmp_path} (3 examples, 2 steps, last loss 0.250 nats)" in out
+    assert "25.0% (1/4) [5.0, 70.0]" in out and "1 files with their hashes" in out
+
+
+def test_a_later_stage_starts_from_the_base_that_was_just_made(monkeypatch, tmp_path):
+    from toolslm_helpers.training import stages
+
+    starts = {}
+
+    def run_stage(name, output, seed, steps, start, on_step):
+        starts[name] = start
+        output.mkdir()
+        (output / "config.json").touch()
+
+    monkeypatch.setattr(stages, "run_stage", run_stage)
+    assert call(monkeypatch, "stages", "--output", tmp_path) == 0
+    assert starts == {"base": None, "instruct": tmp_path / "base"}
+    with pytest.raises(WorkbookError):
+        monkeypatch.undo()
+        stages.run_stage("sideways", tmp_path)

@@ -1,0 +1,115 @@
+"""Fine-tuning: the labels are the mask's, bad batches are refused, a small run learns, the same seed gives the same weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from toolslm_helpers.agent.gold import gold_trajectories, training_trajectories
+from toolslm_helpers.data.world import build_world
+from toolslm_helpers.files import DataError, WorkbookError
+from toolslm_helpers.model.checkpoints import new_model, save_model
+from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
+from toolslm_helpers.text.flatten import flatten_all
+from toolslm_helpers.text.tokenizer import load_small_tokenizer
+from toolslm_helpers.training.sft import CheckedCollator, load_start, train, trainer_settings, training_rows_of
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return training_rows_of(flatten_all(gold_trajectories(build_world(), 8), load_small_tokenizer()))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return save_model(new_model(0, hidden_size=32, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1), tmp_path_factory.mktemp("start") / "model")
+
+
+DATA = gold_trajectories(build_world(), 40)
+SHORT = replace(SMOKE, batch_size=4, warmup_steps=1)
+
+
+def test_collator_pads_and_keeps_labels(rows):
+    batch = CheckedCollator(1)(rows)
+    longest = max(row["length"] for row in rows)
+    assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape == (8, longest)
+    for k, row in enumerate(rows):
+        n = row["length"]
+        assert batch["input_ids"][k, :n].tolist() == row["input_ids"] and (batch["input_ids"][k, n:] == 1).all()
+        assert batch["labels"][k, :n].tolist() == row["labels"] and (batch["labels"][k, n:] == -100).all()
+        assert batch["attention_mask"][k].sum() == n
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda row: row | {"labels": [-100] * row["length"]}, "no supervised token"),
+        (lambda row: row | {"labels": row["labels"][1:] + [-100]}, "labels are not its ids"),
+        (lambda row: row | {"labels": row["labels"][:-1]}, "labels are not its ids"),
+    ],
+)
+def test_collator_refuses_what_is_not_a_mask(rows, damage, message):
+    with pytest.raises(DataError, match=message):
+        CheckedCollator(1)([rows[0], damage(rows[1])])
+
+
+def test_paper_s_values_reach_the_trainer(tmp_path):
+    settings = trainer_settings(replace(FULL, precision="fp32"), 0, tmp_path)     # fp16 itself needs a GPU
+    assert FULL.precision == "fp16" and FULL.effective_batch_size == 32
+    assert (settings.learning_rate, settings.warmup_steps, settings.max_grad_norm, settings.weight_decay) == (5e-5, 100, 0.3, 0.01)
+    assert (settings.per_device_train_batch_size, settings.gradient_accumulation_steps, settings.num_train_epochs) == (8, 4, 1)
+    assert settings.activation_checkpointing and not settings.bf16 and "adamw" in settings.optim
+
+
+def test_one_epoch_is_one_pass_and_the_seed_decides(start, tmp_path):
+    steps = []
+    first = train(SHORT, 0, tmp_path / "a", DATA[:24], start=start, on_step=lambda *args: steps.append(args))
+    again = train(SHORT, 0, tmp_path / "b", DATA[:24], start=start)
+    other = train(SHORT, 1, tmp_path / "c", DATA[:24], start=start)
+    assert first.steps == 24 // 4 == len(steps) and steps[-1][:2] == (6, 6)
+    assert first.examples == 24 and first.supervised_tokens < first.tokens and not first.refused
+    weights = [load_file(tmp_path / name / "model.safetensors")["model.decoder.layers.0.fc1.weight"] for name in "abc"]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert again.final_loss == first.final_loss != other.final_loss
+
+
+def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
+    """The first logged loss is plain cross-entropy of the untrained model over supervised tokens, one batch."""
+    model, _ = load_start(start)
+    batch = CheckedCollator(1)(rows)
+    with torch.no_grad():
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100)
+    record = train(replace(SHORT, batch_size=8, warmup_steps=0), 0, tmp_path, DATA[:8], start=start)
+    assert record.steps == 1
+    assert record.final_loss == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_too_long_examples_are_listed_not_cut(start, tmp_path):
+    record = train(replace(SHORT, max_length=300), 0, tmp_path, DATA[:24], start=start)
+    assert record.refused and record.examples + len(record.refused) == 24
+    assert "at most 300" in record.refused[0][1]
+
+
+def test_diverging_run_stops_with_its_cause(start, tmp_path):
+    model, _ = load_start(start)
+    with torch.no_grad():
+        model.model.decoder.layers[0].fc1.weight.fill_(float("nan"))
+    with pytest.raises(WorkbookError, match="NaN at step 10"):
+        train(SHORT, 0, tmp_path / "out", DATA, start=save_model(model, tmp_path / "nan"))
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_full_says_what_data_it_needs(monkeypatch):
+    monkeypatch.delenv("TOOLBENCH_DIR", raising=False)
+    with pytest.raises(DataError, match="TOOLBENCH_DIR.*download"):
+        training_trajectories(FULL)
+
+
+def test_missing_start_and_unknown_size(tmp_path):
+    with pytest.raises(WorkbookError, match="no checkpoint there"):
+        load_start(tmp_path / "nowhere")
+    with pytest.raises(WorkbookError, match="'medium'.*'smoke', 'tiny', 'full'"):
+        get_size("medium")
+    assert get_size("tiny") is TINY

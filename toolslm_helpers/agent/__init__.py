@@ -1,0 +1,1 @@
+"""The agent loop: gold play, the virtual API, and the search that a model runs in."""

@@ -1,0 +1,145 @@
+"""Gold trajectories: every query is really played against the world, as an expert would play it.
+
+The expert knows the plan, not what the APIs will do: a call that fails is tried again or given to another API, as the error says. What
+comes out are ToolBench's conversations and answer trees; ``export_world`` writes them as ToolBench's files.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolslm_helpers.agent.search import Step, offered_tools, opening_messages
+from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi
+from toolslm_helpers.data.names import FINISH, function_of, standardize
+from toolslm_helpers.data.queries import Call, PlanStep, WorldQuery, test_queries, train_queries
+from toolslm_helpers.data.records import Message, Trajectory
+from toolslm_helpers.data.toolbench import read_rows, read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
+from toolslm_helpers.data.trees import chain_tree, training_rows
+from toolslm_helpers.data.values import sentence, spoken
+from toolslm_helpers.data.world import SETS, World, build_world
+from toolslm_helpers.files import DataError, atomic_write_json
+from toolslm_helpers.sizes import Size
+from toolslm_helpers.text.protocol import Rendering, write_action
+
+RETRY = (Status.TIMEOUT, Status.TOO_MANY_REQUESTS, Status.RATE_LIMIT_PER_MINUTE)
+
+
+@dataclass
+class _Expert:
+    """One episode as the expert plays it: the session with the APIs, and the steps so far."""
+
+    session: Session
+    names: Mapping[tuple[str, str], str]              # (tool, api) -> function name
+    steps: list[Step] = field(default_factory=list)
+
+    def act(self, thought: str, action: str, arguments: Mapping[str, object]) -> int:
+        """One step; returns the status code of what came back."""
+        text = json.dumps(arguments, ensure_ascii=False)
+        observation = self.session.call(action, text)
+        self.steps.append(Step(thought, action, text, observation.text, int(observation.code)))
+        return observation.code
+
+    def look_up(self, step: PlanStep) -> bool:
+        """Calls APIs until one yields the step's value: again after a passing failure, another one after a lasting failure."""
+        thought = f"I need the {step.attribute} of {step.entity}."
+        for call in step.calls:
+            code = self._call(thought, call, dict(call.arguments) | dict(step.asked))
+            if step.asked and code == Status.ERROR_MESSAGE:
+                code = self._call(f"The {next(iter(step.asked))} is too large.", call, call.arguments)
+            if code in RETRY:
+                code = self._call("Try again.", call, call.arguments)
+            if code == Status.OK:
+                return True
+            thought = "Try another API."
+        return False
+
+    def _call(self, thought: str, call: Call, arguments: Mapping[str, object]) -> int:
+        return self.act(thought, self.names[call.tool_name, call.api_name], arguments)
+
+
+def gold_answer(query: WorldQuery) -> str:
+    """The answer the expert gives: one sentence for each value that was asked for; the values on the way there are left out."""
+    on_the_way = {step.entity for step in query.plan}
+    return " ".join(sentence(s.attribute, s.entity, s.value) for s in query.plan if spoken(s.value) not in on_the_way)
+
+
+def play(world: World, query: WorldQuery) -> tuple[Step, ...]:
+    """The expert's episode for one query: calls and observations, and the Finish that ends it."""
+    names = {(api.tool_name, api.api_name): function_of(api).name for api in query.query.api_list}
+    expert = _Expert(VirtualApi(world).session(query.query), names)
+    found = all(expert.look_up(step) for step in query.plan)
+    if query.goal.kind == "ask":
+        answer = f"Please tell me the {query.goal.missing[0]}."
+        expert.act("Something is missing.", FINISH.name, {"return_type": "give_answer", "final_answer": answer})
+    elif query.goal.kind == "give_up" or not found:
+        expert.act("No API can help.", FINISH.name, {"return_type": "give_up_and_restart"})
+    else:
+        expert.act("Done.", FINISH.name, {"return_type": "give_answer", "final_answer": gold_answer(query)})
+    return tuple(expert.steps)
+
+
+def gold_trajectory(world: World, query: WorldQuery, rendering: Rendering) -> Trajectory:
+    """The expert's episode as a conversation: ToolBench's messages, the last of them the Finish."""
+    messages = opening_messages(world, query.query, rendering)
+    for step in play(world, query):
+        messages.append(Message(role="assistant", content=write_action(step.thought, step.action, step.action_input)))
+        messages.append(Message(role="function", content=step.observation))
+    functions = tuple(function_of(api) for api in query.query.api_list)
+    return Trajectory(id=f"{query.set_name} {query.query.query_id}", query=query.query.query, functions=functions,
+                      messages=tuple(messages[:-1]), tools=offered_tools(world, query.query))
+
+
+def gold_trajectories(world: World, count: int, rendering: Rendering = "compact") -> list[Trajectory]:
+    """The training set: ``count`` trajectories, the first n the same for every count. One epoch is one pass over them."""
+    return [gold_trajectory(world, query, rendering) for query in train_queries(world, count)]
+
+
+def training_trajectories(size: Size) -> list[Trajectory]:
+    """The training set of a size: the world's gold trajectories, or ToolBench's rows from the folder TOOLBENCH_DIR.
+
+    There it reads ``toolllama_G123_dfs_train.json`` or, without it, the answer trees below ``raw_trees`` or ``answer``. Raises DataError
+    where neither is found.
+    """
+    if size.data == "world":
+        return gold_trajectories(build_world(), size.train_trajectories, size.rendering)
+    folder = Path(os.environ.get("TOOLBENCH_DIR", ""))
+    released = folder / "toolllama_G123_dfs_train.json"
+    if released.is_file():
+        return read_rows(released)[: size.train_trajectories]
+    trees = sorted(folder.glob("raw_trees/*/*.json")) or sorted(folder.glob("answer/*/*.json"))
+    if not os.environ.get("TOOLBENCH_DIR") or not trees:
+        raise DataError(
+            f"TOOLBENCH_DIR is {os.environ.get('TOOLBENCH_DIR')!r}: neither {released.name} nor answer trees found there. Size {size.name} "
+            "trains on ToolBench: download its data, and set TOOLBENCH_DIR to the folder that holds the file."
+        )
+    rows = [row for tree in trees for row in training_rows(read_tree(tree))]
+    return [trajectory_of(row) for row in rows][: size.train_trajectories]
+
+
+def export_world(folder: str | Path, seed: int = 0, trajectories: int = 1_000, trees: int = 100, tools: int | None = None,
+                 test_queries_per_set: int | None = None) -> dict[str, str]:
+    """Writes the world of ``seed`` in ToolBench's formats and returns {file: SHA-256}, which it also writes to MANIFEST.json.
+
+    instruction/ holds training queries, test_instruction/ the six test sets, toolenv/tools/ a file for each tool, answer/ answer trees,
+    train.json training rows (one whole trajectory each). The counts bound what is written; None is all.
+    """
+    folder, world = Path(folder), build_world(seed)
+    queries = train_queries(world, trajectories)
+    written = [write_queries(folder / "instruction" / "train_query.json", [q.query for q in queries])]
+    for name in SETS:
+        chosen = test_queries(world, name)[:test_queries_per_set]
+        written.append(write_queries(folder / "test_instruction" / f"{name}.json", [q.query for q in chosen]))
+    for tool in world.tools[:tools]:
+        path = folder / "toolenv" / "tools" / tool.category / f"{standardize(tool.name)}.json"
+        written.append(write_tool(path, tool.name, tool.description, [api.api for api in tool.apis]))
+    for query in queries[:trees]:
+        functions = [function_of(api) for api in query.query.api_list]
+        tree = chain_tree(query.query.query, functions, offered_tools(world, query.query), play(world, query))
+        written.append(write_tree(folder / "answer" / f"{query.query.query_id}_DFS_woFilter_w2.json", tree))
+    written.append(write_rows(folder / "train.json", [gold_trajectory(world, query, "toolbench") for query in queries]))
+    manifest = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(written)}
+    atomic_write_json(folder / "MANIFEST.json", manifest)
+    return manifest

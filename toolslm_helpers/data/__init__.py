@@ -1,0 +1,1 @@
+"""What comes in: ToolBench's records and files, and the embedded world that speaks the same formats."""

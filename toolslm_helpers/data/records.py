@@ -1,0 +1,84 @@
+"""The records every other module passes around, in ToolBench's own words.
+
+``Api`` and ``Query`` are entries of ToolBench's query files, ``Function`` is an API as the model sees it, ``Trajectory`` is one
+conversation with the functions it may call. All are frozen and strict: a wrong type is refused where it enters.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant", "function"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, strict types. Fields that ToolBench adds and nobody reads are dropped."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", populate_by_name=True)
+
+
+def _as_tuple(value: Any) -> Any:
+    """JSON has only lists; our records hold tuples, so that a frozen record is frozen all the way down."""
+    return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+class Parameter(Record):
+    """One parameter of an API, as tool JSON and query files write it. ``type`` is upstream's: STRING, NUMBER, BOOLEAN, ..."""
+
+    name: str
+    type: str = "STRING"
+    description: str = ""
+    default: Any = ""
+
+
+Parameters = Annotated[tuple[Parameter, ...], BeforeValidator(_as_tuple)]
+
+
+class Api(Record):
+    """One API of one tool: an entry of a query file's ``api_list``."""
+
+    category_name: str
+    tool_name: str
+    api_name: str
+    api_description: str = ""
+    required_parameters: Parameters = ()
+    optional_parameters: Parameters = ()
+    method: str = "GET"
+
+
+class Query(Record):
+    """One entry of a query file: what the user asks and the APIs that the model may call. ``relevant_apis`` are (tool, api) pairs."""
+
+    query_id: int
+    query: str
+    api_list: Annotated[tuple[Api, ...], BeforeValidator(_as_tuple)]
+    relevant_apis: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_tuple)] = Field(default=(), alias="relevant APIs")
+
+
+class Function(Record):
+    """An API as the model sees it: a name, a description and a JSON schema of its parameters (properties, required, optional)."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Message(Record):
+    """One turn of a conversation. ``role`` is what ToolBench calls ``from``, ``content`` what it calls ``value``."""
+
+    role: Role = Field(alias="from")
+    content: str = Field(alias="value")
+
+
+class Trajectory(Record):
+    """One conversation: system, user, then assistant and function turns.
+
+    ``functions`` are those its system message lists, without the Finish that every prompt has; ``tools`` are the (name, description)
+    pairs that ToolBench's system message numbers. Both and ``query`` are the truth; the system and user text are rendered from them.
+    """
+
+    id: str
+    query: str
+    functions: Annotated[tuple[Function, ...], BeforeValidator(_as_tuple)]
+    messages: Annotated[tuple[Message, ...], BeforeValidator(_as_tuple)]
+    tools: Annotated[tuple[tuple[str, str], ...], BeforeValidator(_as_tuple)] = ()

@@ -1,0 +1,1 @@
+"""The model: checkpoints, and the step from logits to the next token."""

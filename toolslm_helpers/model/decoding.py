@@ -1,0 +1,151 @@
+"""From logits to the next token, and from a batch of prompts to a batch of continuations.
+
+``generate_batch`` is greedy ``model.generate`` token for token, and differs from it in three ways: every row draws from a random
+stream of its own, so that a row's text does not depend on its neighbours; finished rows leave the batch; and the key/value cache
+is written in place, where transformers' DynamicCache copies itself for every token (half of a small model's time).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+from toolslm_helpers.files import WorkbookError
+
+if TYPE_CHECKING:
+    from transformers import OPTForCausalLM
+
+
+def probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Softmax of ``logits`` (..., V) divided by ``temperature`` -> float64 probabilities (..., V) that sum to 1.
+
+    Temperature 0 is its limit: all of the probability on the largest logit (the first of them where several are equal).
+    Raises ValueError where the temperature is negative.
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}; expected 0 (greedy) or more, 1 leaves the model's distribution as it is")
+    if temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).double()  # (..., V)
+    return (logits.double() / temperature).softmax(dim=-1)  # (..., V) float64: a cumulative sum must not lose small shares
+
+
+def next_token(logits: torch.Tensor, temperature: float, uniform: torch.Tensor) -> torch.Tensor:
+    """Samples one token a row: the first whose cumulative probability exceeds ``uniform``.
+
+    logits (B, V), uniform (B,) in [0, 1) -> ids (B,). One uniform number decides one token, so the caller owns the randomness.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)  # (B,)
+    cumulative = probabilities(logits, temperature).cumsum(dim=-1)  # (B, V)
+    threshold = uniform[:, None] * cumulative[:, -1:]  # (B, 1) rounding leaves the last sum a little off 1
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0]  # (B,) right: a token of probability 0 is never chosen
+
+
+class _InPlaceLayer(DynamicLayer):
+    """One layer's keys and values (B, H, T, K) in memory reserved once; each step writes one more position."""
+
+    def __init__(self, capacity: int):
+        super().__init__()
+        self.capacity, self.length = capacity, 0
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            rows, heads, _, width = key_states.shape
+            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
+            self._memory = key_states.new_empty(2, rows, heads, self.capacity, width)
+        start, self.length = self.length, self.length + key_states.shape[2]
+        self._memory[0, :, :, start : self.length] = key_states
+        self._memory[1, :, :, start : self.length] = value_states
+        self.keys, self.values = self._memory[:, :, :, : self.length]
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self._memory = self._memory[:, indices]
+
+
+@torch.inference_mode()
+def generate_batch(
+    model: "OPTForCausalLM",
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    temperature: float,
+    seeds: Sequence[int | Sequence[int]],
+    stop_id: int | None,
+    max_length: int | None = None,
+) -> list[list[int]]:
+    """Continues every prompt (token ids) by at most ``max_new_tokens`` tokens -> the new ids of each, in the prompts' order.
+
+    A row ends with ``stop_id`` (kept, so that the caller sees a turn that was finished), at ``max_new_tokens``, or where prompt
+    and continuation together reach ``max_length``, which is the model's positions unless it is said to be less. Row i draws only
+    from ``numpy.random.default_rng(seeds[i])``: the rows beside it change nothing but the last bits of its logits. Prompts are
+    padded on the left, so that all rows write their next token in the same column.
+
+    Raises ValueError for an empty prompt, one longer than that, or seeds that do not match the prompts;
+    WorkbookError where the model computes NaN (its training diverged).
+    """
+    if not prompts:
+        return []
+    lengths = [len(prompt) for prompt in prompts]
+    positions = min(model.config.max_position_embeddings, math.inf if max_length is None else max_length)
+    if len(seeds) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds; expected one seed a prompt")
+    if min(lengths) == 0 or max(lengths) > positions:
+        raise ValueError(f"prompts of {min(lengths)} to {max(lengths)} tokens; expected 1 to {positions}")
+
+    was_training = model.training
+    model.eval()  # dropout would make greedy decoding random
+    try:
+        budgets = [min(max_new_tokens, positions - length) for length in lengths]
+        return _generate(model, prompts, budgets, temperature, seeds, stop_id)
+    finally:
+        model.train(was_training)
+
+
+def _generate(model, prompts, budgets, temperature, seeds, stop_id) -> list[list[int]]:
+    device = model.device
+    outputs: list[list[int]] = [[] for _ in prompts]
+    steps = max(budgets)
+    if steps <= 0:
+        return outputs
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), model.config.pad_token_id or 0)  # (B, T) what stands under the padding is never seen
+    mask = torch.ones(len(prompts), width + steps, dtype=torch.long)  # (B, T + steps) OPT counts its positions along this mask
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, : width - len(prompt)] = 0
+    uniforms = torch.tensor(np.stack([np.random.default_rng(seed).random(steps) for seed in seeds]))  # (B, steps)
+    ids, mask, uniforms = ids.to(device), mask.to(device), uniforms.to(device)
+    cache = Cache(layers=[_InPlaceLayer(width + steps) for _ in range(model.config.num_hidden_layers)])
+
+    rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to
+    open_rows = {row for row in rows if budgets[row] > 0}
+    mask[[i for i in rows if i not in open_rows], width:] = 0
+    for step in range(steps):
+        seen = mask[:, : width + step]
+        logits = model(ids, attention_mask=seen, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]  # (B, V)
+        if step == 0 and logits.isnan().any():
+            raise WorkbookError(
+                "The model computes NaN. Expected finite logits. Usual cause: its training diverged (learning rate too high, no "
+                "clipping, fp16 overflow). Look at its loss curve and train it again."
+            )
+        ids = next_token(logits, temperature, uniforms[:, step])[:, None]  # (B, 1)
+        for i, (row, token) in enumerate(zip(rows, ids[:, 0].tolist(), strict=True)):
+            if row in open_rows:
+                outputs[row].append(token)
+                if token == stop_id or len(outputs[row]) == budgets[row]:
+                    open_rows.remove(row)
+                    mask[i, width + step :] = 0  # until it leaves, what it writes is padding and takes no position
+        if not open_rows:
+            break
+        if len(open_rows) <= 0.75 * len(rows):  # copying the cache pays only where enough rows leave at once
+            keep = torch.tensor([i for i, row in enumerate(rows) if row in open_rows], device=device)
+            rows = [rows[i] for i in keep.tolist()]
+            ids, mask, uniforms = ids[keep], mask[keep], uniforms[keep]
+            cache.batch_select_indices(keep)
+    return outputs

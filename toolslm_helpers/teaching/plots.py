@@ -1,0 +1,125 @@
+"""Figures of the lessons. Each comes with alt text computed from the same numbers, and is shown as ``<img alt="...">``.
+
+Series differ in marker and line as well as in colour (Okabe and Ito's palette), so that a grey print still tells them apart.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b6b6b"
+SERIES = ((GREY, "o", "--"), (ORANGE, "s", "-."), (BLUE, "D", "-"), (GREEN, "^", ":"))  # colour, marker, line
+FONT_SIZE = 14                                  # points on a figure 10 inches wide: readable from the last row
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A matplotlib figure and what it shows, in words."""
+
+    figure: "Figure"
+    alt: str
+
+    def png(self) -> bytes:
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+        return buffer.getvalue()
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png()).decode("ascii")
+        style = "max-width:100%;background:#ffffff"
+        return f'<img alt="{escape(self.alt, quote=True)}" src="data:image/png;base64,{data}" style="{style}">'
+
+    def __repr__(self) -> str:
+        return f"figure: {self.alt}"
+
+
+def _figure(height: float, rows: int = 1) -> "tuple[Figure, Sequence[Axes]]":
+    """A figure that no global state knows, so that notebooks neither show it twice nor keep it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, height), layout="constrained")
+    axes = [figure.add_subplot(rows, 1, k + 1) for k in range(rows)]
+    for one in axes:
+        one.tick_params(labelsize=FONT_SIZE)
+        one.grid(alpha=0.3)
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def learning_rate(rates: Sequence[float], warmup_steps: int) -> Plot:
+    """The learning rate of every step, in the order of the steps; the end of the warm-up is marked."""
+    figure, (axes,) = _figure(3.6)
+    _draw_rates(axes, rates, warmup_steps)
+    axes.set_xlabel("step", fontsize=FONT_SIZE)
+    return Plot(figure, f"Learning rate over {len(rates)} steps. {_rate_words(rates, warmup_steps)}")
+
+
+def loss_curve(steps: Sequence[int], losses: Sequence[float], rates: Sequence[float], warmup_steps: int) -> Plot:
+    """Training loss (nats a supervised token) at ``steps``, above the learning rate of every step."""
+    figure, (top, bottom) = _figure(6.2, rows=2)
+    top.plot(steps, losses, color=BLUE, marker="o" if len(steps) <= 60 else None, linewidth=2)
+    top.set_ylabel("loss (nats)", fontsize=FONT_SIZE)
+    top.set_ylim(bottom=0)
+    _draw_rates(bottom, rates, warmup_steps)
+    bottom.set_xlabel("step", fontsize=FONT_SIZE)
+    top.set_xlim(bottom.get_xlim())
+    low = min(range(len(losses)), key=losses.__getitem__)
+    alt = (
+        f"Two curves over {len(rates)} steps. Above, the training loss: {losses[0]:.2f} nats at step {steps[0]}, "
+        f"{losses[-1]:.2f} at step {steps[-1]}, lowest {losses[low]:.2f} at step {steps[low]}. "
+        f"Below: {_rate_words(rates, warmup_steps)}"
+    )
+    return Plot(figure, alt)
+
+
+def _draw_rates(axes: "Axes", rates: Sequence[float], warmup_steps: int) -> None:
+    axes.plot(range(1, len(rates) + 1), rates, color=ORANGE, linestyle="-.", linewidth=2)
+    axes.axvline(warmup_steps, color=GREY, linestyle=":", linewidth=2)
+    axes.annotate("end of warm-up", (warmup_steps, 0), xytext=(6, 6), textcoords="offset points", fontsize=FONT_SIZE, color=GREY)
+    axes.set_ylabel("learning rate", fontsize=FONT_SIZE)
+    axes.set_ylim(bottom=0)
+
+
+def _rate_words(rates: Sequence[float], warmup_steps: int) -> str:
+    peak = f"The learning rate rises to {max(rates):.2g} at step {warmup_steps}"
+    return f"{peak} and falls in a straight line to {rates[-1]:.2g} at step {len(rates)}."
+
+
+def pass_rates(rates: Mapping[str, Mapping[str, Any]], title: str = "Pass rate by set, with 95% interval") -> Plot:
+    """{model: {set: result with passed, n, low, high}}: a row for each set, a marker and an interval for each model.
+
+    Models beyond the fourth repeat the first markers: show at most four.
+    """
+    models, sets = list(rates), list(dict.fromkeys(s for by_set in rates.values() for s in by_set))
+    figure, (axes,) = _figure(1.4 + 0.34 * len(sets) * max(2, len(models)))
+    for m, model in enumerate(models):
+        colour, marker, _ = SERIES[m % len(SERIES)]
+        offset = (m - (len(models) - 1) / 2) * 0.8 / len(models)
+        known = [(k, rates[model][s]) for k, s in enumerate(sets) if s in rates[model]]
+        middle = [100 * r.passed / r.n for _, r in known]
+        # At 0% and 100% rounding can make a side -1e-15 long, which matplotlib refuses.
+        left = [max(0.0, m - 100 * r.low) for m, (_, r) in zip(middle, known, strict=True)]
+        right = [max(0.0, 100 * r.high - m) for m, (_, r) in zip(middle, known, strict=True)]
+        axes.errorbar(
+            middle, [k + offset for k, _ in known], xerr=[left, right], label=model,
+            color=colour, marker=marker, markersize=9, linestyle="none", capsize=5, linewidth=2,
+        )  # fmt: skip
+    axes.set_yticks(range(len(sets)), sets, fontsize=FONT_SIZE)
+    axes.invert_yaxis()
+    axes.set_xlim(-2, 102)
+    axes.set_xlabel("queries passed (%)", fontsize=FONT_SIZE)
+    axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left")
+    figure.legend(fontsize=FONT_SIZE, loc="outside lower center", ncols=len(models), frameon=False)
+    words = [f"{m}: {', '.join(f'{s} {_rate_and_interval(r)}' for s, r in by_set.items())}" for m, by_set in rates.items()]
+    return Plot(figure, f"{title}. {'; '.join(words)}.")
+
+
+def _rate_and_interval(result: Any) -> str:
+    return f"{100 * result.passed / result.n:.1f}% ({100 * result.low:.1f} to {100 * result.high:.1f})"

@@ -1,0 +1,1 @@
+"""Messages become numbers: the tokenizer, the protocol of a turn, and flattening with its loss mask."""

@@ -1,0 +1,1 @@
+"""Training: pre-training and instruction tuning of opt-mini, and single-epoch SFT."""

@@ -1,0 +1,200 @@
+"""Single-epoch supervised fine-tuning with TRL's SFTTrainer, set up from a size.
+
+Ids and labels are ours, made together by ``flatten`` and checked again in every batch: a trainer that gets no mask silently trains on
+every token, and its loss curve looks fine.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
+from toolslm_helpers.model.checkpoints import load_model, save_model
+from toolslm_helpers.sizes import Size
+from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+    from trl import SFTConfig
+
+    from toolslm_helpers.data.records import Trajectory
+
+
+@dataclass(frozen=True)
+class SftRecord:
+    """What one fine-tuning run did. ``curve`` is (step, training loss in nats a supervised token, learning rate, gradient norm)."""
+
+    size: str
+    seed: int
+    start: str
+    path: str
+    examples: int
+    refused: tuple[tuple[str, str], ...]
+    tokens: int
+    supervised_tokens: int
+    steps: int
+    seconds: float
+    final_loss: float
+    curve: tuple[tuple[int, float, float, float], ...]
+    versions: dict[str, str]
+    device: str
+
+
+@dataclass(frozen=True)
+class CheckedCollator:
+    """Pads a batch on the right and refuses labels that are not what a mask makes of the ids.
+
+    Rows are {"input_ids", "labels"}; gives "input_ids", "labels", "attention_mask", all (B, T). Raises DataError for a row without a
+    supervised token (its loss would be NaN, or silently nothing) and for a label that is neither its id nor -100.
+    """
+
+    pad_id: int
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, "torch.Tensor"]:
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        ids = [torch.as_tensor(row["input_ids"]) for row in rows]
+        labels = [torch.as_tensor(row["labels"]) for row in rows]
+        for row, (i, label) in enumerate(zip(ids, labels, strict=True)):
+            supervised = label != IGNORED
+            if i.shape != label.shape or not torch.equal(label[supervised], i[supervised]):
+                raise DataError(f"row {row} of a batch: labels are not its ids where supervised. Usual cause: labels shifted, or from another row.")
+            if not supervised[1:].any():
+                raise DataError(f"row {row} of a batch: no supervised token. Usual cause: truncation cut the answer off.")
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),                           # (B, T)
+            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),                               # (B, T)
+            "attention_mask": pad_sequence([torch.ones_like(i) for i in ids], batch_first=True, padding_value=0),  # (B, T)
+        }
+
+
+def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfig":
+    """TRL's settings of a size. What is left out is TRL's default and means nothing here."""
+    import torch
+    from trl import SFTConfig
+
+    return SFTConfig(
+        output_dir=str(output_dir),
+        num_train_epochs=size.epochs,
+        per_device_train_batch_size=size.batch_size,
+        gradient_accumulation_steps=size.accumulation,
+        learning_rate=size.learning_rate,
+        lr_scheduler_type="linear",                      # warm-up, then linearly to zero
+        warmup_steps=size.warmup_steps,
+        max_grad_norm=size.max_grad_norm,
+        weight_decay=size.weight_decay,
+        optim="adamw_torch",
+        fp16=size.precision == "fp16",
+        bf16=size.precision == "bf16",                   # TRL's default is true, and that is eight times slower on most CPUs
+        activation_checkpointing=size.gradient_checkpointing,
+        train_sampling_strategy="group_by_length",       # equals beside equals: little padding
+        max_length=None,                                 # lengths were checked in flatten; nothing may be cut here
+        dataset_kwargs={"skip_prepare_dataset": True},   # ids and labels are ready
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=seed,
+        data_seed=seed,
+        logging_steps=10,
+        logging_nan_inf_filter=False,                    # the default logs an earlier mean in place of NaN
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,                               # ``on_step`` reports instead
+    )
+
+
+def training_rows_of(examples: FlatDataset) -> list[dict[str, Any]]:
+    """{"input_ids", "labels", "length"} of each example; -100 where there is nothing to learn."""
+    return [{"input_ids": e.input_ids.tolist(), "labels": e.labels.tolist(), "length": len(e)} for e in examples.examples]
+
+
+def train(
+    size: Size,
+    seed: int,
+    output_dir: str | Path,
+    trajectories: Sequence["Trajectory"],
+    start: str | Path | None = None,
+    on_step: Callable[[int, int, float | None], None] | None = None,
+) -> SftRecord:
+    """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
+
+    ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own). ``on_step`` hears (step, steps,
+    latest logged loss). The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite.
+    """
+    import platform
+
+    import torch
+    import transformers
+    import trl
+    from datasets import Dataset
+    from transformers import TrainerCallback, set_seed
+    from trl import SFTTrainer
+
+    set_seed(seed)
+    output_dir = Path(output_dir)
+    model, tokenizer = load_start(start or size.model)
+    data = flatten_all(trajectories, tokenizer, max_length=size.max_length)
+    if not data.examples:
+        raise DataError(f"no training example is left: {len(data.refused)} refused, the first because {data.refused[0][1] if data.refused else 'there is none'}")
+    curve: list[tuple[int, float, float, float]] = []
+
+    class Report(TrainerCallback):
+        """Keeps the curve, tells ``on_step``, and stops a run whose loss is no number."""
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "loss" in logs:
+                curve.append((state.global_step, float(logs["loss"]), float(logs["learning_rate"]), float(logs["grad_norm"])))
+                if not curve[-1][1] == curve[-1][1]:
+                    raise WorkbookError(f"loss is NaN at step {state.global_step}. Usual cause: too high a learning rate, or no clipping.")
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if on_step is not None:
+                on_step(state.global_step, state.max_steps, curve[-1][1] if curve else None)
+
+    trainer = SFTTrainer(
+        model=model.train(),
+        args=trainer_settings(size, seed, output_dir / "trainer"),
+        train_dataset=Dataset.from_list(training_rows_of(data)),
+        processing_class=tokenizer,
+        data_collator=CheckedCollator(tokenizer.pad_token_id),
+        callbacks=[Report()],
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    began = time.perf_counter()
+    result = trainer.train()
+    seconds = time.perf_counter() - began
+    save_model(trainer.model.cpu(), output_dir)
+    if size.data != "world":
+        tokenizer.save_pretrained(output_dir)
+    record = SftRecord(
+        size=size.name, seed=seed, start=str(start or size.model), path=str(output_dir), examples=len(data), refused=data.refused,
+        tokens=data.tokens, supervised_tokens=data.supervised, steps=result.global_step, seconds=round(seconds, 1),
+        final_loss=curve[-1][1] if curve else result.training_loss, curve=tuple(curve),
+        versions={"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+        device=str(trainer.args.device),
+    )  # fmt: skip
+    atomic_write_json(output_dir / "training.json", asdict(record))
+    return record
+
+
+def load_start(name: str | Path) -> tuple[Any, "PreTrainedTokenizerFast"]:
+    """(model, tokenizer) to fine-tune: a shipped checkpoint, a folder, or a model of the hub such as facebook/opt-350m."""
+    from toolslm_helpers.model.checkpoints import checkpoint_path
+    from toolslm_helpers.text.tokenizer import CHAT_TEMPLATE
+
+    if checkpoint_path(name).is_dir() or Path(name).is_absolute():
+        return load_model(name)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # offline, a wrong name, a gated model: the hub's clients raise many kinds
+        raise WorkbookError(
+            f"{name}: neither a folder with a checkpoint nor a model that can be fetched ({str(error).splitlines()[0]}). Usual cause: no "
+            "network, or a wrong name. Connect once, or give a local folder."
+        ) from error
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return model, tokenizer

@@ -1,0 +1,179 @@
+"""How opt-mini was made: pre-training on general text, then instruction tuning, both before it ever sees a tool.
+
+A stage can be killed at any step and goes on from its last save: the batch of a step depends on the seed and the step alone.
+"""
+
+import itertools
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolslm_helpers.data.records import Trajectory
+from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, coin_word
+from toolslm_helpers.files import WorkbookError, atomic_write_json, read_json
+from toolslm_helpers.model.checkpoints import load_model, new_model, save_model
+from toolslm_helpers.training.corpus import instructions, pretraining_texts
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import OPTForCausalLM, PreTrainedTokenizerFast
+
+BATCH = 8             # documents a step
+GROUP = 8             # steps whose documents are sorted by length together, so that a batch holds equals
+WARMUP_SHARE = 0.05   # of the steps; then linear decay to zero
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: where it starts, how long it is, how fast it learns, and how the ids and labels of documents are made."""
+
+    name: str
+    start: str | None          # a checkpoint, or None for random weights
+    steps: int
+    matrix_rate: float         # Muon, the layers' matrices
+    rest_rate: float           # AdamW, embeddings, norms and biases
+    documents: Callable[["PreTrainedTokenizerFast", str, int], list[tuple[list[int], list[int]]]]
+
+
+def _pretraining_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, count: int) -> list[tuple[list[int], list[int]]]:
+    """Every token is a label: pre-training learns to continue any text."""
+    ids = tokenizer(list(itertools.islice(pretraining_texts(stream), count)))["input_ids"]
+    return [(document, document) for document in ids]
+
+
+def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, count: int) -> list[tuple[list[int], list[int]]]:
+    """Only the assistant's tokens are labels: instruction tuning learns to answer, not to ask."""
+    from toolslm_helpers.text.flatten import flatten
+
+    conversations = [Trajectory(id=f"{stream} {k}", query="", functions=(), messages=tuple(messages))
+                     for k, messages in enumerate(itertools.islice(instructions(stream), count))]  # fmt: skip
+    examples = [flatten(conversation, tokenizer) for conversation in conversations]
+    return [(example.input_ids.tolist(), example.labels.tolist()) for example in examples]
+
+
+STAGES = {
+    "base": Stage("base", None, 9_000, 2.8e-3, 2e-3, _pretraining_documents),
+    "instruct": Stage("instruct", "base", 1_000, 6e-4, 5e-4, _instruction_documents),
+}
+
+
+def tokenizer_texts() -> Iterator[str]:
+    """What the small tokenizer is trained on: a little running text for the common words, and many words once each.
+
+    Merges must be pieces that many words share. A piece that belongs to one word only is, in fine-tuning, a target for that word only,
+    and a piece that is never a target is never written.
+    """
+    yield from itertools.islice(pretraining_texts("tokenizer"), 60)
+    rng = random.Random("tokenizer")
+    yield from (coin_word(rng, False) for _ in range(8_000))
+    words = [word for theme in SEEN_THEMES for word in (*theme.kinds, *(a for a, _ in theme.attributes))]
+    yield from (words + [a for a, _ in SHARED_ATTRIBUTES] + list(MODIFIERS)) * 8
+
+
+def batch_of_step(stage: Stage, tokenizer: "PreTrainedTokenizerFast", seed: int, step: int, cache: dict[int, Any]) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """(input ids, labels), both (B, T), of one step; a function of seed and step. ``cache`` keeps the group the step belongs to."""
+    import torch
+
+    group = step // GROUP
+    if group not in cache:
+        documents = sorted(stage.documents(tokenizer, f"{seed} {group}", BATCH * GROUP), key=lambda document: len(document[0]))
+        batches = [documents[k : k + BATCH] for k in range(0, len(documents), BATCH)]
+        random.Random(f"{seed} {group}").shuffle(batches)
+        cache.clear()
+        cache[group] = batches
+    batch = cache[group][step % GROUP]
+    longest = min(768, max(len(ids) for ids, _ in batch))
+    ids = torch.tensor([(ids + [1] * (longest - len(ids)))[:longest] for ids, _ in batch])
+    labels = torch.tensor([(labels + [-100] * (longest - len(labels)))[:longest] for _, labels in batch])
+    return ids, labels
+
+
+def optimizers(model: "OPTForCausalLM", stage: Stage) -> list["torch.optim.Optimizer"]:
+    """Muon for the layers' matrices, AdamW for everything else."""
+    import torch
+
+    from toolslm_helpers.training.muon import Muon
+
+    matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
+    known = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in known]
+    return [Muon(matrices, lr=stage.matrix_rate), torch.optim.AdamW(rest, lr=stage.rest_rate, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+def run_stage(
+    name: str,
+    output: str | Path,
+    seed: int = 0,
+    steps: int | None = None,
+    start: str | Path | None = None,
+    save_every: int = 250,
+    stop_after: int | None = None,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> dict[str, Any]:
+    """Runs a stage ("base" or "instruct") into the folder ``output``; goes on where an earlier run of it stopped.
+
+    ``steps`` is the length of the schedule, ``stop_after`` ends the run early (as a kill would, after a save), ``on_step`` hears
+    (step, steps, loss in nats). Returns the record that training.json holds: data, steps, tokens, seed, curve, versions.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from toolslm_helpers.text.tokenizer import load_small_tokenizer
+    from toolslm_helpers.training.resume import load_state, save_state
+
+    if name not in STAGES:
+        raise WorkbookError(f"stage {name!r} is not one of {', '.join(STAGES)}.")
+    stage, output = STAGES[name], Path(output)
+    total = steps or stage.steps
+    tokenizer = load_small_tokenizer()
+    model = load_model(start or stage.start)[0].train() if start or stage.start else new_model(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    parts = optimizers(model, stage)
+    record = {"stage": name, "seed": seed, "steps": total, "step": 0, "tokens": 0, "supervised_tokens": 0, "seconds": 0.0, "curve": []}
+    record = load_state(output / "resume", model, parts, record)
+    rates = [group["lr"] for group in (part.param_groups[0] for part in optimizers(model, stage))]
+    cache: dict[int, Any] = {}
+    began, losses = time.perf_counter() - record["seconds"], []
+    while record["step"] < min(total, stop_after or total):
+        step = record["step"]
+        ids, labels = (x.to(device) for x in batch_of_step(stage, tokenizer, seed, step, cache))
+        warm = max(1, round(total * WARMUP_SHARE))
+        factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
+        for part, rate in zip(parts, rates, strict=True):
+            part.param_groups[0]["lr"] = rate * factor
+        logits = model(input_ids=ids, attention_mask=(ids != 1).long()).logits                          # (B, T, V)
+        targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)                                      # (B, T - 1)
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100)      # scalar, nats
+        if not torch.isfinite(loss):
+            raise WorkbookError(f"stage {name}: loss is {loss.item()} at step {step}. Usual cause: too high a learning rate. The last save is kept.")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for part in parts:
+            part.step()
+        model.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        record |= {"step": step + 1, "tokens": record["tokens"] + int((ids != 1).sum()), "seconds": round(time.perf_counter() - began, 1),
+                   "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum())}
+        if record["step"] % 50 == 0 or record["step"] == total:
+            record["curve"].append([record["step"], round(sum(losses) / len(losses), 4)])
+            losses = []
+        if record["step"] % save_every == 0 or record["step"] == stop_after:
+            save_state(output / "resume", model, parts, record)
+        if on_step:
+            on_step(record["step"], total, loss.item())
+    if record["step"] == total:
+        save_model(model.cpu(), output)
+        record["versions"] = {"python": platform.python_version(), "torch": torch.__version__}
+        record["device"] = device
+        atomic_write_json(output / "training.json", record)
+    return record
+
+
+def training_record(checkpoint: str | Path) -> dict[str, Any]:
+    """The record that a stage left beside its checkpoint."""
+    return read_json(Path(checkpoint) / "training.json")
