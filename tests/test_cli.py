@@ -118,9 +118,9 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
 
     calls = []
 
-    def train(size, seed, output, start, on_step):
+    def train(size, seed, output, trajectories, start, on_step):
         on_step(1, 2, 0.5)
-        calls.append(("sft", size.name, seed, output, start))
+        calls.append(("sft", size.name, seed, output, trajectories, start))
         return SimpleNamespace(examples=3, steps=2, final_loss=0.25)
 
     def judge(model, tokenizer, world, size, seed, on_progress):
@@ -132,6 +132,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(tooleval, "evaluate", judge)
     monkeypatch.setattr(checkpoints, "load_model", lambda name: (f"model {name}", None))
     monkeypatch.setattr(stages, "run_stage", lambda name, output, seed, **more: calls.append((name, output, seed, more["start"])))
+    monkeypatch.setattr(gold, "training_trajectories", lambda size: [f"for {size.name}"])
     monkeypatch.setattr(gold, "export_world", lambda output, seed: calls.append(("world", output, seed)) or {"a": "hash"})
     monkeypatch.setattr(cli, "console", Console(width=100))
 
@@ -140,7 +141,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     assert call(monkeypatch, "stages", "--output", tmp_path) == 0
     assert call(monkeypatch, "world", "--output", tmp_path, "--seed", "5") == 0
     assert calls == [
-        ("sft", "smoke", 2, tmp_path, "base"),
+        ("sft", "smoke", 2, tmp_path, ["for smoke"], "base"),
         ("evaluate", "model x", "smoke", 0),
         ("base", tmp_path / "base", 0, None),
         ("instruct", tmp_path / "instruct", 0, None),

@@ -82,16 +82,21 @@ def doctor(output: OutputOption = Path("build")) -> None:
 
 @app.command()
 def stages(
-    names: Annotated[list[str] | None, typer.Argument(help="base, instruct. None means both, in this order.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="tokenizer, base, instruct. None means base and instruct, in this order.")
+    ] = None,
     seed: SeedOption = 0,
     output: OutputOption = Path("build/models"),
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Fewer steps than opt-mini was made with.")] = None,
 ) -> None:
     """Make opt-mini's own checkpoints: pre-training, then instruction tuning. A stopped stage continues."""
     from toolslm_helpers.screen import counting
-    from toolslm_helpers.training.stages import STAGES, run_stage
+    from toolslm_helpers.training.stages import STAGES, make_tokenizer, run_stage
 
     for name in names or STAGES:
+        if name == "tokenizer":
+            print(f"Tokenizer: {make_tokenizer(output / name)}")
+            continue
         before = STAGES[name].start if name in STAGES else None
         start = output / before if before and (output / before / "config.json").is_file() else None
         with counting(console, f"stage {name}", "loss") as on_step:

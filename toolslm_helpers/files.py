@@ -69,6 +69,8 @@ def read_json(path: str | Path) -> Any:
             "Usual cause: a cut download or an edit by hand. Fetch the file again."
         ) from error
     except RecursionError as error:
-        raise DataError(f"{path}: brackets are nested too deep to be read. Usual cause: a damaged file. Fetch it again.") from error
+        raise DataError(
+            f"{path}: brackets are nested too deep to be read. Usual cause: a damaged file. Fetch it again."
+        ) from error
     except OSError as error:
         raise DataError(f"{path}: could not be read ({error.strerror}).") from error

@@ -62,3 +62,12 @@ def pass_rate_table(pass_rate: dict[str, dict[str, Any]]) -> Table:
     for name in dict.fromkeys(name for name, _ in words):
         table.add_row(name, *(words.get((name, model), "not judged") for model in pass_rate))
     return table
+
+
+def markdown_table(pass_rate: dict[str, dict[str, Any]]) -> str:
+    """``pass_rate_table`` in Markdown, for README."""
+    words = {(row.set_name, row.model): row.words for row in views.pass_rate_rows(as_fields(pass_rate))}
+    lines = [f"| set | {' | '.join(pass_rate)} |", "|---" * (len(pass_rate) + 1) + "|"]
+    for name in dict.fromkeys(name for name, _ in words):
+        lines.append(f"| {name} | {' | '.join(words.get((name, model), 'not judged') for model in pass_rate)} |")
+    return "\n".join(lines)

@@ -14,12 +14,12 @@ class Size:
     """What one size trains and judges. Lengths are in tokens, counts of training rows and queries are None for "all"."""
 
     name: str
-    model: str                                  # where SFT starts: a folder under data_samples/models, or a hub id
+    model: str  # where SFT starts: a folder under data_samples/models, or a hub id
     data: Literal["world", "toolbench"]
     rendering: Literal["compact", "toolbench"]  # how a system message lists its functions
     max_length: int
-    batch_size: int                             # examples per device and forward pass
-    accumulation: int                           # forward passes per optimiser step
+    batch_size: int  # examples per device and forward pass
+    accumulation: int  # forward passes per optimiser step
     learning_rate: float
     warmup_steps: int
     max_grad_norm: float
@@ -63,5 +63,7 @@ SIZES = {size.name: size for size in (SMOKE, TINY, FULL)}
 def get_size(name: str) -> Size:
     """The size of that name. Raises WorkbookError that lists the three."""
     if name not in SIZES:
-        raise WorkbookError(f"SIZE is {name!r}; expected one of {', '.join(map(repr, SIZES))}. Set it in the parameters cell or with --size.")
+        raise WorkbookError(
+            f"SIZE is {name!r}; expected one of {', '.join(map(repr, SIZES))}. Set it in the parameters cell or with --size."
+        )
     return SIZES[name]

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from toolslm_helpers.agent.gold import export_world, gold_trajectories, play
+from toolslm_helpers.agent.gold import export_sample, export_world, gold_trajectories, play
 from toolslm_helpers.agent.virtual_api import Status
 from toolslm_helpers.data.names import FINISH
 from toolslm_helpers.data.queries import train_queries
 from toolslm_helpers.data.toolbench import read_queries, read_rows, read_tool, read_tree
 from toolslm_helpers.data.world import build_world
+from toolslm_helpers.files import data_samples, read_json
 from toolslm_helpers.text.flatten import prompt_ids
 from toolslm_helpers.text.protocol import rerender
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
@@ -39,8 +40,13 @@ def test_every_episode_ends_as_its_goal_says(played):
 def test_failed_calls_are_recovered_in_each_way(played):
     solved = [steps for query, steps in played if query.goal.kind == "answer"]
     failed = [step for steps in solved for step in steps if step.code not in (Status.OK, Status.FINAL_ANSWER)]
-    assert {step.code for step in failed} >= {Status.TIMEOUT, Status.NOT_FOUND, Status.NOT_SUBSCRIBED, Status.RATE_LIMIT_PER_MINUTE,
-                                              Status.ERROR_MESSAGE}
+    assert {step.code for step in failed} >= {
+        Status.TIMEOUT,
+        Status.NOT_FOUND,
+        Status.NOT_SUBSCRIBED,
+        Status.RATE_LIMIT_PER_MINUTE,
+        Status.ERROR_MESSAGE,
+    }
     for steps in solved:
         for step, following in zip(steps, steps[1:], strict=False):
             if step.code in (Status.TIMEOUT, Status.RATE_LIMIT_PER_MINUTE):
@@ -65,3 +71,12 @@ def test_files_are_toolbench_s_and_the_same_to_the_byte(world, tmp_path):
     assert len(trees) == 5 and all(tree.answer_generation.query for tree in trees)
     tools = [read_tool(tmp_path / "a" / name) for name in manifest if name.startswith("toolenv/")]
     assert {tool.tool_name for tool in tools} == {tool.name for tool in world.tools[:70]}
+
+
+def test_the_shipped_sample_is_what_its_code_makes(tmp_path):
+    shipped = data_samples() / "world"
+    manifest = export_sample(tmp_path)
+    assert manifest == read_json(shipped / "MANIFEST.json")
+    assert {p.relative_to(shipped).as_posix() for p in shipped.rglob("*.json")} == {*manifest, "MANIFEST.json"}
+    for name in manifest:
+        assert (shipped / name).read_bytes() == (tmp_path / name).read_bytes()

@@ -11,7 +11,7 @@ from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.files import WorkbookError
 
 TRAINING = 2_000
-test_queries.__test__ = False        # a function of the package, not a test
+test_queries.__test__ = False  # a function of the package, not a test
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_asking_back_is_due_only_where_something_lacks(world, held_out, training
 
 def test_nothing_of_a_test_query_is_in_training(held_out, training):
     """Wording, open-vocabulary values, tuples of values; tools and categories where the set says unseen."""
-    templates = {q.template.split("|")[1] for q in training}                    # the frame
+    templates = {q.template.split("|")[1] for q in training}  # the frame
     names = {v for q in training for v in q.values if not v[:1].isdigit()}
     tuples = {q.values for q in training if q.values}
     tools = {api.tool_name for q in training for api in q.query.api_list}

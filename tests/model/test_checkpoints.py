@@ -11,10 +11,10 @@ def test_quirks_of_opt_350m():
     model = new_model(0)
     decoder = model.model.decoder
     assert OPT_MINI["word_embed_proj_dim"] < OPT_MINI["hidden_size"]
-    assert decoder.project_in.weight.shape == (128, 64) and decoder.project_out.weight.shape == (64, 128)     # E -> D -> E
-    assert decoder.final_layer_norm is None and not decoder.layers[0].do_layer_norm_before                    # post-norm
-    assert decoder.embed_positions.weight.shape == (768 + 2, 128)                                             # the offset of 2
-    assert model.lm_head.weight is decoder.embed_tokens.weight                                                # tied head
+    assert decoder.project_in.weight.shape == (128, 64) and decoder.project_out.weight.shape == (64, 128)  # E -> D -> E
+    assert decoder.final_layer_norm is None and not decoder.layers[0].do_layer_norm_before  # post-norm
+    assert decoder.embed_positions.weight.shape == (768 + 2, 128)  # the offset of 2
+    assert model.lm_head.weight is decoder.embed_tokens.weight  # tied head
     assert sum(p.numel() for p in model.parameters()) <= 2_000_000
 
 
@@ -26,7 +26,7 @@ def test_seed_decides_the_weights():
 def test_saved_and_loaded_is_equal(tmp_path):
     model = new_model(0, num_hidden_layers=1)
     save_model(model, tmp_path / "m")
-    save_model(model, tmp_path / "m")                        # over an older one
+    save_model(model, tmp_path / "m")  # over an older one
     loaded, tokenizer = load_model(tmp_path / "m")
     ids = torch.tensor([tokenizer("The price of Kelmora is 48.")["input_ids"]])
     assert torch.equal(model.eval()(ids).logits, loaded(ids).logits)

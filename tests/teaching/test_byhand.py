@@ -19,7 +19,7 @@ def test_the_toy_has_all_roles_one_failed_call_and_one_answer():
 
 
 def test_the_toy_api_answers_whatever_is_written():
-    for text in ["", "{", "[]", "null", '{"city": 3}', '{"city": "Paris"}', '{"city": "Oslo", "x": 1}', "{" * 100_000, '{"city": NaN}']:
+    for text in ["", "{", "[]", "null", '{"city": 3}', '{"city": "Paris"}', '{"city": "Oslo", "x": 1}', "{" * 100_000]:
         reply = json.loads(toy_api(text))
         assert set(reply) == {"error", "response"} and reply["error"] and reply["response"] == "", text
     assert json.loads(toy_api('{"city": "Oslo"}')) == {"error": "", "response": {"sky": "snow", "celsius": -4}}

@@ -23,7 +23,10 @@ def rows():
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    return save_model(new_model(0, hidden_size=32, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1), tmp_path_factory.mktemp("start") / "model")
+    return save_model(
+        new_model(0, hidden_size=32, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1),
+        tmp_path_factory.mktemp("start") / "model",
+    )
 
 
 DATA = gold_trajectories(build_world(), 40)
@@ -55,9 +58,14 @@ def test_collator_refuses_what_is_not_a_mask(rows, damage, message):
 
 
 def test_paper_s_values_reach_the_trainer(tmp_path):
-    settings = trainer_settings(replace(FULL, precision="fp32"), 0, tmp_path)     # fp16 itself needs a GPU
+    settings = trainer_settings(replace(FULL, precision="fp32"), 0, tmp_path)  # fp16 itself needs a GPU
     assert FULL.precision == "fp16" and FULL.effective_batch_size == 32
-    assert (settings.learning_rate, settings.warmup_steps, settings.max_grad_norm, settings.weight_decay) == (5e-5, 100, 0.3, 0.01)
+    assert (settings.learning_rate, settings.warmup_steps, settings.max_grad_norm, settings.weight_decay) == (
+        5e-5,
+        100,
+        0.3,
+        0.01,
+    )
     assert (settings.per_device_train_batch_size, settings.gradient_accumulation_steps, settings.num_train_epochs) == (8, 4, 1)
     assert settings.activation_checkpointing and not settings.bf16 and "adamw" in settings.optim
 
@@ -80,7 +88,9 @@ def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
     batch = CheckedCollator(1)(rows)
     with torch.no_grad():
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100)
+    expected = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100
+    )
     record = train(replace(SHORT, batch_size=8, warmup_steps=0), 0, tmp_path, DATA[:8], start=start)
     assert record.steps == 1
     assert record.final_loss == pytest.approx(expected.item(), abs=1e-4)

@@ -84,5 +84,10 @@ def test_words_of_unseen_categories_can_be_written():
 
     tokenizer, rng = load_small_tokenizer(), random.Random(0)
     known = {piece for _ in range(20_000) for piece in tokenizer.tokenize(coin_word(rng, False))}
-    needed = {piece for theme in UNSEEN_THEMES for word in (*theme.kinds, *(a for a, _ in theme.attributes)) for piece in tokenizer.tokenize(word)}
+    needed = {
+        piece
+        for theme in UNSEEN_THEMES
+        for word in (*theme.kinds, *(a for a, _ in theme.attributes))
+        for piece in tokenizer.tokenize(word)
+    }
     assert not needed - known

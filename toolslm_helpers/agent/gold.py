@@ -32,7 +32,7 @@ class _Expert:
     """One episode as the expert plays it: the session with the APIs, and the steps so far."""
 
     session: Session
-    names: Mapping[tuple[str, str], str]              # (tool, api) -> function name
+    names: Mapping[tuple[str, str], str]  # (tool, api) -> function name
     steps: list[Step] = field(default_factory=list)
 
     def act(self, thought: str, action: str, arguments: Mapping[str, object]) -> int:
@@ -88,8 +88,13 @@ def gold_trajectory(world: World, query: WorldQuery, rendering: Rendering) -> Tr
         messages.append(Message(role="assistant", content=write_action(step.thought, step.action, step.action_input)))
         messages.append(Message(role="function", content=step.observation))
     functions = tuple(function_of(api) for api in query.query.api_list)
-    return Trajectory(id=f"{query.set_name} {query.query.query_id}", query=query.query.query, functions=functions,
-                      messages=tuple(messages[:-1]), tools=offered_tools(world, query.query))
+    return Trajectory(
+        id=f"{query.set_name} {query.query.query_id}",
+        query=query.query.query,
+        functions=functions,
+        messages=tuple(messages[:-1]),
+        tools=offered_tools(world, query.query),
+    )
 
 
 def gold_trajectories(world: World, count: int, rendering: Rendering = "compact") -> list[Trajectory]:
@@ -119,8 +124,14 @@ def training_trajectories(size: Size) -> list[Trajectory]:
     return [trajectory_of(row) for row in rows][: size.train_trajectories]
 
 
-def export_world(folder: str | Path, seed: int = 0, trajectories: int = 1_000, trees: int = 100, tools: int | None = None,
-                 test_queries_per_set: int | None = None) -> dict[str, str]:
+def export_world(
+    folder: str | Path,
+    seed: int = 0,
+    trajectories: int = 1_000,
+    trees: int = 100,
+    tools: int | None = None,
+    test_queries_per_set: int | None = None,
+) -> dict[str, str]:
     """Writes the world of ``seed`` in ToolBench's formats and returns {file: SHA-256}, which it also writes to MANIFEST.json.
 
     instruction/ holds training queries, test_instruction/ the six test sets, toolenv/tools/ a file for each tool, answer/ answer trees,
@@ -143,3 +154,8 @@ def export_world(folder: str | Path, seed: int = 0, trajectories: int = 1_000, t
     manifest = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(written)}
     atomic_write_json(folder / "MANIFEST.json", manifest)
     return manifest
+
+
+def export_sample(folder: str | Path) -> dict[str, str]:
+    """The sample that is shipped in data_samples/world: one small file of each kind, the hand-written tools first."""
+    return export_world(folder, seed=0, trajectories=12, trees=3, tools=6, test_queries_per_set=2)

@@ -15,12 +15,12 @@ from typing import Literal
 from toolslm_helpers.data.records import Query
 from toolslm_helpers.data.tools import LASTING_FAULTS, WorldApi
 from toolslm_helpers.data.values import draw_extra_value, spoken
-from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, SEEN_THEMES, UNSEEN_THEMES, coin_name
 from toolslm_helpers.data.wording import HELD_OUT, TRAINING, Need, request
+from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, SEEN_THEMES, UNSEEN_THEMES, coin_name
 from toolslm_helpers.data.world import SETS, World
 from toolslm_helpers.files import WorkbookError
 
-MAX_PROMPT_CHARACTERS = 620       # a prompt with its APIs then fits in 384 tokens of the small tokenizer; a test holds it
+MAX_PROMPT_CHARACTERS = 620  # a prompt with its APIs then fits in 384 tokens of the small tokenizer; a test holds it
 TEST_QUERIES = {name: 100 if name == "G3_instruction" else 200 for name in SETS}
 ASK_SHARE, GIVE_UP_SHARE = 0.07, 0.06
 TRAINING_MIX = {"G1": 0.45, "G2": 0.40, "G3": 0.15}
@@ -79,7 +79,7 @@ class WorldQuery:
     plan: tuple[PlanStep, ...]
     set_name: str
     template: str
-    values: tuple[str, ...]          # what the query says of its own: names, numbers, dates
+    values: tuple[str, ...]  # what the query says of its own: names, numbers, dates
 
 
 @dataclass(frozen=True)
@@ -117,14 +117,16 @@ class QueryDrawer:
     def draw(self, stream: str, kind: str, group: str, pool: str, query_id: int, set_name: str) -> WorldQuery:
         """The query of that random ``stream``: ``kind`` is a goal's, ``group`` G1, G2 or G3, ``pool`` train, tool or category."""
         rng = random.Random(f"{self.world.seed} {stream}")
-        broken = kind == "give_up" and rng.random() < 0.4        # the API is there, but never works
+        broken = kind == "give_up" and rng.random() < 0.4  # the API is there, but never works
         while True:
             try:
                 return self._try(rng, kind, broken, group, pool, query_id, set_name)
             except _Unsuitable:
                 continue
 
-    def _try(self, rng: random.Random, kind: str, broken: bool, group: str, pool: str, query_id: int, set_name: str) -> WorldQuery:
+    def _try(
+        self, rng: random.Random, kind: str, broken: bool, group: str, pool: str, query_id: int, set_name: str
+    ) -> WorldQuery:
         held_out = set_name != "train"
         scope = self._scope(rng, group, pool)
         chosen, chained = _choose(rng, scope, group, several=kind == "answer")
@@ -138,13 +140,18 @@ class QueryDrawer:
         plan = self._plan(wants, listed) if kind == "answer" or broken else ()
         if plan and all(_works(step, self.world) for step in plan) != (kind == "answer"):
             raise _Unsuitable
-        needs = [Need(wants[1].api.attribute, wants[0].api.kind, wants[0].entity, wants[1].said, via=wants[0].api.attribute)] if chained \
+        needs = (
+            [Need(wants[1].api.attribute, wants[0].api.kind, wants[0].entity, wants[1].said, via=wants[0].api.attribute)]
+            if chained
             else [want.need for want in wants]
+        )
         text, template = request(rng, needs, HELD_OUT if held_out else TRAINING)
         if len(text) + sum(_listed_length(api) for api in listed) > MAX_PROMPT_CHARACTERS:
             raise _Unsuitable
         relevant = tuple(dict.fromkeys((call.tool_name, call.api_name) for step in plan for call in step.calls))
-        values = tuple(need.entity for need in needs if need.entity) + tuple(str(v) for want in wants for v in want.argument.values())
+        values = tuple(need.entity for need in needs if need.entity) + tuple(
+            str(v) for want in wants for v in want.argument.values()
+        )
         query = Query(query_id=query_id, query=text, api_list=tuple(api.api for api in listed), relevant_apis=relevant)
         return WorldQuery(query, _goal(kind, plan, chained, missing, values), plan, set_name, template, values)
 
@@ -166,7 +173,7 @@ class QueryDrawer:
                 first = wants[0].api
                 entity = str(self.world.value(first, first.attribute, first.fields[0][1], wants[0].entity))
             elif k and api.kind == wants[-1].api.kind and rng.random() < 0.5:
-                entity = wants[-1].entity                         # two things about one entity
+                entity = wants[-1].entity  # two things about one entity
             argument: dict[str, object] = {}
             said: tuple[str, ...] = ()
             if api.extra and (api.extra_required or rng.random() < 0.5) and not (chained and k == 0):
@@ -189,7 +196,9 @@ class QueryDrawer:
             raise _Unsuitable
         return replace(want, api=replace(want.api, fields=((attribute, "n"),)))
 
-    def _listing(self, rng: random.Random, scope: list[WorldApi], chosen: list[WorldApi], pool: str, wanted: list[str], broken: bool) -> list[WorldApi]:
+    def _listing(
+        self, rng: random.Random, scope: list[WorldApi], chosen: list[WorldApi], pool: str, wanted: list[str], broken: bool
+    ) -> list[WorldApi]:
         """The two to five APIs that the model will see: the chosen, stand-ins for some of them, and others that tell something else."""
         listed = list(chosen)
         for api in chosen:
@@ -200,7 +209,7 @@ class QueryDrawer:
         taken = {a for api in chosen for a, _ in api.fields} | set(wanted)
         size = max(len(listed), rng.choice((2, 3, 3, 4, 4, 5)))
         same_tool = {api.key[0] for api in chosen}
-        for api in sorted(scope, key=lambda api: api.key[0] not in same_tool):      # neighbours of the same tool first
+        for api in sorted(scope, key=lambda api: api.key[0] not in same_tool):  # neighbours of the same tool first
             if len(listed) < size and api not in listed and not any(a in taken for a, _ in api.fields):
                 listed.append(api)
         if len(listed) < 2:
@@ -223,7 +232,11 @@ class QueryDrawer:
 
 def _choose(rng: random.Random, scope: list[WorldApi], group: str, several: bool) -> tuple[list[WorldApi], bool]:
     """(APIs that the query needs, whether the second continues the first). G2 and G3 need two or three tools, or a chain of two."""
-    form = rng.choices(("one", "two", "three", "chain"), (74, 18, 0, 8) if group == "G1" else (0, 74, 4, 22))[0] if several else "one"
+    form = (
+        rng.choices(("one", "two", "three", "chain"), (74, 18, 0, 8) if group == "G1" else (0, 74, 4, 22))[0]
+        if several
+        else "one"
+    )
     if form == "chain":
         pairs = [(a, b) for a in scope for b in scope if a.fields[0][1] == "p" and b.kind == a.attribute
                  and (a.key != b.key if group == "G1" else a.key[0] != b.key[0])]  # fmt: skip
@@ -266,7 +279,7 @@ def _goal(kind: str, plan: tuple[PlanStep, ...], chained: bool, missing: tuple[s
     for k, step in enumerate(plan):
         items = step.value if isinstance(step.value, list) else [step.value]
         if chained and k == 0:
-            allowed += [spoken(item) for item in items]           # the way there; needed for the second call, not in the answer
+            allowed += [spoken(item) for item in items]  # the way there; needed for the second call, not in the answer
         else:
             facts += [Fact(spoken(item), step.calls) for item in items]
     return Goal("answer", tuple(facts), tuple(allowed))
@@ -305,5 +318,8 @@ def train_queries(world: World, count: int) -> tuple[WorldQuery, ...]:
     for k in range(0, count, 1000):
         groups = random.Random(f"{world.seed} groups {k}").choices(list(TRAINING_MIX), list(TRAINING_MIX.values()), k=1000)
         drawn = list(zip(_kinds(1000, f"{world.seed} train kinds {k}"), groups, strict=True))[: count - k]
-        queries += [_drawer(world).draw(f"train {k + i}", kind, group, "train", 1_000_000 + k + i, "train") for i, (kind, group) in enumerate(drawn)]
+        queries += [
+            _drawer(world).draw(f"train {k + i}", kind, group, "train", 1_000_000 + k + i, "train")
+            for i, (kind, group) in enumerate(drawn)
+        ]
     return tuple(queries)

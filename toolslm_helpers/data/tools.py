@@ -16,8 +16,8 @@ from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, SHARED_ATTRI
 from toolslm_helpers.files import DataError
 
 EXTRA_TYPES = {name: kind for name, kind, _ in EXTRA_PARAMETERS}
-PASSING_FAULTS = ("rate_limit", "timeout")           # the same call works the second time
-LASTING_FAULTS = ("not_found", "unsubscribed")       # it never works; another API may
+PASSING_FAULTS = ("rate_limit", "timeout")  # the same call works the second time
+LASTING_FAULTS = ("not_found", "unsubscribed")  # it never works; another API may
 
 _HANDWRITTEN = Path(__file__).with_name("handwritten.toml")
 _API_LINE = re.compile(
@@ -34,9 +34,9 @@ class WorldApi:
     kind: str
     entity_parameter: str
     fields: tuple[tuple[str, str], ...]
-    extra: str | None = None                   # a further parameter, such as year
+    extra: str | None = None  # a further parameter, such as year
     extra_required: bool = False
-    maximum: int | None = None                 # the largest value of the further parameter that it accepts
+    maximum: int | None = None  # the largest value of the further parameter that it accepts
     fault: str | None = None
 
     @property
@@ -78,7 +78,9 @@ def name_api(rng: random.Random, attribute: str, kind: str) -> str:
     """What an API is called: mostly after what it does; one in seven is opaque, and only its description tells."""
     a, k = attribute.replace(" ", "_"), kind
     if rng.random() < 0.14:
-        return rng.choice((f"v{rng.randint(1, 9)}_query", f"endpoint_{rng.randint(1, 99)}", f"{coin_word(rng, False)}_info", f"{k}_data"))
+        return rng.choice(
+            (f"v{rng.randint(1, 9)}_query", f"endpoint_{rng.randint(1, 99)}", f"{coin_word(rng, False)}_info", f"{k}_data")
+        )
     return rng.choice((f"get_{a}", f"{a}_lookup", f"find_{a}", f"{k}_{a}", f"{a}_by_{k}", f"fetch_{a}", a, f"read_{a}", f"check_{a}",
                        f"{a}_of_{k}"))  # fmt: skip
 
@@ -104,8 +106,11 @@ def _make_api(rng: random.Random, category: str, tool: str, taken: set[str], mea
     while name in taken:
         name += f"_{rng.randint(2, 9)}"
     entity = rng.choice((meaning.kind, meaning.kind, meaning.kind, f"{meaning.kind}_name", "name"))
-    return replace(meaning, entity_parameter=entity,
-                   api=_record(category, tool, name, describe(rng, meaning.attribute, meaning.kind, meaning.extra), entity, meaning))
+    return replace(
+        meaning,
+        entity_parameter=entity,
+        api=_record(category, tool, name, describe(rng, meaning.attribute, meaning.kind, meaning.extra), entity, meaning),
+    )
 
 
 def _record(category: str, tool: str, name: str, description: str, entity: str, meaning: WorldApi) -> Api:
@@ -115,8 +120,14 @@ def _record(category: str, tool: str, name: str, description: str, entity: str, 
         kind = "NUMBER" if EXTRA_TYPES[meaning.extra] == "number" else "STRING"
         parameter = Parameter(name=meaning.extra, type=kind, description=f"The {meaning.extra}.")
         (required if meaning.extra_required else optional).append(parameter)
-    return Api(category_name=category, tool_name=tool, api_name=name, api_description=description,
-               required_parameters=tuple(required), optional_parameters=tuple(optional))
+    return Api(
+        category_name=category,
+        tool_name=tool,
+        api_name=name,
+        api_description=description,
+        required_parameters=tuple(required),
+        optional_parameters=tuple(optional),
+    )
 
 
 def _draw_meaning(rng: random.Random, theme: Theme, kind: str, seen: bool) -> WorldApi:
@@ -166,8 +177,18 @@ def handwritten_tools() -> tuple[Tool, ...]:
 def _read_api(category: str, tool: str, line: str) -> WorldApi:
     match = _API_LINE.fullmatch(line)
     if match is None or (match["extra"] and match["extra"] not in EXTRA_TYPES):
-        raise DataError(f"{_HANDWRITTEN.name}: tool {tool}: cannot read {line!r}; the header of the file shows the form of a line.")
+        raise DataError(
+            f"{_HANDWRITTEN.name}: tool {tool}: cannot read {line!r}; the header of the file shows the form of a line."
+        )
     fields = tuple(tuple(f.split(":")) for f in match["fields"].split(", "))
-    meaning = WorldApi(_NO_API, match["kind"] or match["entity"], match["entity"], fields, match["extra"],
-                       bool(match["extra"]) and not match["optional"], None, match["fault"])
+    meaning = WorldApi(
+        _NO_API,
+        match["kind"] or match["entity"],
+        match["entity"],
+        fields,
+        match["extra"],
+        bool(match["extra"]) and not match["optional"],
+        None,
+        match["fault"],
+    )
     return replace(meaning, api=_record(category, tool, match["name"], match["description"], match["entity"], meaning))

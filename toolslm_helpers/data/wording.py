@@ -101,10 +101,10 @@ def _capitalise(text: str) -> str:
 def request(rng: random.Random, needs: Sequence[Need], wording: Wording) -> tuple[str, str]:
     """(request, template): what a user says who has these needs, and the parts it was built from."""
     opening, ending = rng.choice(wording.openings), rng.choice(wording.endings)
-    if not needs[0].entity:                                   # forgot to say of whom, or with what
+    if not needs[0].entity:  # forgot to say of whom, or with what
         frame = rng.choice(wording.forgetful)
         body, template = frame.format(a=needs[0].attribute, x=_extras(needs[0])), frame
-    elif len(needs) == 1 or rng.random() < 0.6:               # one frame around all noun phrases
+    elif len(needs) == 1 or rng.random() < 0.6:  # one frame around all noun phrases
         frame = rng.choice(wording.frames)
         text, template = phrase(rng, needs[0], wording)
         for need in needs[1:]:
@@ -112,7 +112,7 @@ def request(rng: random.Random, needs: Sequence[Need], wording: Wording) -> tupl
             more, more_template = phrase(rng, need, wording)
             text, template = join.format("", text, more), f"{template}|{join}|{more_template}"
         body, template = frame.format(np=text), f"{frame}|{template}"
-    else:                                                     # a sentence for each need
+    else:  # a sentence for each need
         bodies, templates = [], []
         for k, need in enumerate(needs):
             frame = rng.choice(wording.frames)

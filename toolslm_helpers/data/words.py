@@ -8,7 +8,7 @@ import random
 import zlib
 from dataclasses import dataclass
 
-# Value kinds of an attribute: n number, m money-like number with a decimal, d date, t time of day, p coined name, w word, l list of coined names.
+# Value kinds of an attribute: n number, m number with a decimal, d date, t time of day, p coined name, w word, l list of names.
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ SHARED_ATTRIBUTES = tuple(
     ).split()
 )  # fmt: skip
 
-WORD_VALUES = tuple("open closed high low mild strong weak green red blue plain rare calm bright dark quiet fresh heavy light stable".split())
+WORD_VALUES = tuple(
+    "open closed high low mild strong weak green red blue plain rare calm bright dark quiet fresh heavy light stable".split()
+)
 
 # Further parameters an API may take: (name, kind, how a query says it). {} is the value.
 EXTRA_PARAMETERS = (
@@ -116,7 +118,9 @@ def is_held_out(text: str) -> bool:
 
 
 # A coined word is refused where it holds one of these: schoolrooms read them, and held-out words must stay unseen.
-_RUDE = tuple("fuc fuk shit shat cunt kunt dick cock fag nig tit cum slut whor rape piss twat porn sex nazi anus puss arse poo bitch damn".split())
+_RUDE = tuple(
+    "fuc fuk shit shat cunt kunt dick cock fag nig tit cum slut whor rape piss twat porn sex nazi anus puss arse poo bitch damn".split()
+)
 _RESERVED = frozenset(w for theme in UNSEEN_THEMES for w in (*theme.kinds, *(a for a, _ in theme.attributes)))
 
 

@@ -72,7 +72,7 @@ class World:
             return Reply(f"{api.extra} must be at most {api.maximum}.", "", 11)
         entity = str(arguments[api.entity_parameter])
         record = {a.replace(" ", "_"): self.value(api, a, kind, entity, extra) for a, kind in api.fields}
-        keys = sorted(record, key=lambda key: random.Random(f"{tool_name}|{api_name}|{key}").random())   # the API's own order
+        keys = sorted(record, key=lambda key: random.Random(f"{tool_name}|{api_name}|{key}").random())  # the API's own order
         return Reply("", {key: record[key] for key in keys}, 0)
 
 
@@ -84,7 +84,9 @@ def build_world(seed: int = 0) -> World:
     for theme in SEEN_THEMES + UNSEEN_THEMES:
         seen = theme in SEEN_THEMES
         rng = random.Random(f"world {seed} {theme.category}")
-        parts = ((False, TRAIN_TOOLS_PER_CATEGORY), (True, TEST_TOOLS_PER_CATEGORY)) if seen else ((True, TRAIN_TOOLS_PER_CATEGORY),)
+        parts = (
+            ((False, TRAIN_TOOLS_PER_CATEGORY), (True, TEST_TOOLS_PER_CATEGORY)) if seen else ((True, TRAIN_TOOLS_PER_CATEGORY),)
+        )
         for held_out, count in parts:
             made: list[Tool] = []
             while len(made) < count:
@@ -100,5 +102,10 @@ def build_world(seed: int = 0) -> World:
         group = rng.sample(training, TOOLS_PER_COLLECTION)
         if len({tool.category for tool in group}) >= 4:
             collections.append(tuple(group))
-    return World(seed, tuple(tools), {api.key: api for tool in tools for api in tool.apis}, tuple(collections),
-                 {tool.name: tool for tool in tools})
+    return World(
+        seed,
+        tuple(tools),
+        {api.key: api for tool in tools for api in tool.apis},
+        tuple(collections),
+        {tool.name: tool for tool in tools},
+    )

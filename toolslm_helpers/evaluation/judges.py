@@ -52,9 +52,10 @@ def observed_values(steps: Iterable[Step]) -> list[str]:
     for step in steps:
         if step.code == Status.OK:
             try:
-                values |= dict.fromkeys(leaves(json.loads(step.observation)["response"]))
+                answered = json.loads(step.observation)
             except ValueError:
                 continue
+            values |= dict.fromkeys(leaves(answered.get("response")) if isinstance(answered, dict) else ())
     return list(values)
 
 

@@ -29,9 +29,9 @@ class Comparison:
     difference: float
     low: float
     high: float
-    z: float                # standard errors, with the pooled rate
-    p_value: float          # two-sided, from z: good for large counts
-    p_value_exact: float    # Fisher's exact test: good for small ones too
+    z: float  # standard errors, with the pooled rate
+    p_value: float  # two-sided, from z: good for large counts
+    p_value_exact: float  # Fisher's exact test: good for small ones too
 
 
 def compare_rates(passed_a: int, n_a: int, passed_b: int, n_b: int, confidence: float = 0.95) -> Comparison:

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 # OPT-350M's quirks at a hundredth of its width: E smaller than D, post-norm, learned positions with an offset of 2, tied head.
 OPT_MINI = {
     "vocab_size": 1000,
-    "word_embed_proj_dim": 64,         # E
-    "hidden_size": 128,                # D
-    "num_hidden_layers": 4,            # L
-    "num_attention_heads": 4,          # H
-    "ffn_dim": 512,                    # F
+    "word_embed_proj_dim": 64,  # E
+    "hidden_size": 128,  # D
+    "num_hidden_layers": 4,  # L
+    "num_attention_heads": 4,  # H
+    "ffn_dim": 512,  # F
     "max_position_embeddings": 768,
     "do_layer_norm_before": False,
-    "dropout": 0.0,                    # one pass over the data: nothing is seen twice, nothing needs forgetting
+    "dropout": 0.0,  # one pass over the data: nothing is seen twice, nothing needs forgetting
     "attention_dropout": 0.0,
-    "init_std": 0.04,                  # 0.02 is for a width of 1,024; a narrow model needs larger first weights
+    "init_std": 0.04,  # 0.02 is for a width of 1,024; a narrow model needs larger first weights
     "pad_token_id": 1,
     "bos_token_id": 2,
     "eos_token_id": 2,
@@ -42,10 +42,10 @@ def new_model(seed: int, **changes: object) -> "OPTForCausalLM":
     torch.manual_seed(seed)
     config = OPTConfig(**OPT_MINI | changes)
     model = OPTForCausalLM(config)
-    rows, width = model.model.decoder.embed_positions.weight.shape       # (positions + 2, D)
-    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))   # (D / 2)
-    angles = torch.arange(rows)[:, None] * frequencies                   # (positions + 2, D / 2)
-    waves = torch.cat([angles.sin(), angles.cos()], dim=1)               # (positions + 2, D), mean square 1/2
+    rows, width = model.model.decoder.embed_positions.weight.shape  # (positions + 2, D)
+    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))  # (D / 2)
+    angles = torch.arange(rows)[:, None] * frequencies  # (positions + 2, D / 2)
+    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (positions + 2, D), mean square 1/2
     with torch.no_grad():
         model.model.decoder.embed_positions.weight.copy_(waves * config.init_std * math.sqrt(2))
     return model
@@ -70,7 +70,7 @@ def load_model(name: str | Path) -> tuple["OPTForCausalLM", "PreTrainedTokenizer
             f"{path}: no checkpoint there (expected config.json and model.safetensors). Usual cause: a wrong path, or a run that did not "
             "finish. Shipped ones are called base, instruct and sft; `toolslm sft` makes another."
         )
-    disable_progress_bar()                                   # four megabytes need none
+    disable_progress_bar()  # four megabytes need none
     try:
         model = OPTForCausalLM.from_pretrained(path).eval()
     except Exception as error:  # safetensors, json and transformers each raise their own
@@ -90,7 +90,7 @@ def save_model(model: "OPTForCausalLM", path: str | Path) -> Path:
     try:
         model.save_pretrained(temporary)
         for file in temporary.iterdir():
-            file.chmod(0o644)                                # safetensors writes for the owner only
+            file.chmod(0o644)  # safetensors writes for the owner only
         os.chmod(temporary, 0o755)
         if path.is_dir():
             for file in temporary.iterdir():
@@ -100,5 +100,7 @@ def save_model(model: "OPTForCausalLM", path: str | Path) -> Path:
             os.replace(temporary, path)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise WorkbookError(f"{path}: checkpoint could not be saved ({error.strerror or error}). Free some space; the old one is untouched.") from error
+        raise WorkbookError(
+            f"{path}: checkpoint could not be saved ({error.strerror or error}). Free some space; the old one is untouched."
+        ) from error
     return path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from toolslm_helpers.files import WorkbookError, repository_root
 
-UNTOUCHED = ("torch", "numpy", "ipywidgets")    # the host's own builds: another version breaks its GPU or its widgets
+UNTOUCHED = ("torch", "numpy", "ipywidgets")  # the host's own builds: another version breaks its GPU or its widgets
 NEEDED = ("accelerate", "datasets", "pydantic", "safetensors", "scipy", "statsmodels", "tokenizers", "transformers", "trl")
 
 
@@ -37,7 +37,7 @@ def install_missing(run: Callable[..., object] = subprocess.run) -> list[str]:
         return []
     held = [f"{name}=={number}" for name in UNTOUCHED if (number := _installed(name))]
     if not any(pin.startswith("torch==") for pin in held):
-        raise WorkbookError("This kernel has no torch, so it is no Colab. Stop the notebook, run `make lab` and choose its kernel.")
+        raise WorkbookError("This kernel has no torch, so it is no Colab. Stop here, run `make lab` and use its kernel.")
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("\n".join(held) + "\n", encoding="utf-8")

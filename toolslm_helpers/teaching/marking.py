@@ -25,22 +25,22 @@ class Mistake:
 class Exercise:
     """One exercise. ``expected`` is a right answer's outcome: what ``observe`` makes of a value, or the results on ``cases``."""
 
-    id: str                                     # "08.1": lesson, number
+    id: str  # "08.1": lesson, number
     title: str
     kind: Literal["by hand", "predict", "break it"]
-    difficulty: int                             # 1 to 5
-    importance: int                             # 1 to 5
+    difficulty: int  # 1 to 5
+    importance: int  # 1 to 5
     minutes: int
-    name: str                                   # the variable or function that the stub defines and check() is given
-    shown: str                                  # the expected output, as the lesson shows it
-    hints: tuple[str, str]                      # the idea, then the steps
+    name: str  # the variable or function that the stub defines and check() is given
+    shown: str  # the expected output, as the lesson shows it
+    hints: tuple[str, str]  # the idea, then the steps
     expected: Any
-    right: str                                  # what a right answer has shown
+    right: str  # what a right answer has shown
     mistakes: tuple[Mistake, ...]
-    otherwise: str                              # what to say to a wrong answer that nobody foresaw
-    cases: tuple[tuple, ...] = ()               # argument tuples; not empty where the answer is a function
+    otherwise: str  # what to say to a wrong answer that nobody foresaw
+    cases: tuple[tuple, ...] = ()  # argument tuples; not empty where the answer is a function
     observe: Callable[[Any], Any] | None = None  # value -> outcome; None: the value is the outcome
-    tolerance: float = 1e-6                     # for numbers, relative
+    tolerance: float = 1e-6  # for numbers, relative
 
     @property
     def lesson(self) -> str:
@@ -61,7 +61,7 @@ def same(one: Any, other: Any, tolerance: float = 1e-6) -> bool:
     if isinstance(one, str) and isinstance(other, str):
         return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
     if isinstance(one, bool) or isinstance(other, bool):
-        return one is other                     # True is no 1 here: a count is not a yes
+        return one is other  # True is no 1 here: a count is not a yes
     if isinstance(one, int | float) and isinstance(other, int | float):
         return math.isclose(one, other, rel_tol=tolerance, abs_tol=1e-9)
     if isinstance(one, Mapping) and isinstance(other, Mapping):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b6b6b"
 SERIES = ((GREY, "o", "--"), (ORANGE, "s", "-."), (BLUE, "D", "-"), (GREEN, "^", ":"))  # colour, marker, line
-FONT_SIZE = 14                                  # points on a figure 10 inches wide: readable from the last row
+FONT_SIZE = 14  # points on a figure 10 inches wide: readable from the last row
 
 
 @dataclass(frozen=True)

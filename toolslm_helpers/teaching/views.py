@@ -11,7 +11,7 @@ from typing import Any
 
 from toolslm_helpers.agent.virtual_api import Status
 
-IGNORED = -100                                  # PyTorch's word for "no label here"
+IGNORED = -100  # PyTorch's word for "no label here"
 
 # Backgrounds are light tints of the Okabe-Ito colours, which stay apart for the common kinds of colour blindness.
 ROLE_TINTS = {"system": "#e8e8e8", "user": "#fdf3d0", "assistant": "#d6ecfa", "function": "#d9f2e9"}

@@ -103,8 +103,9 @@ def load_opt_tokenizer(vocab_path: str | Path, merges_path: str | Path) -> "PreT
 
 # Whole pieces of the small tokenizer: what the protocol and JSON always write the same way. Chat models have such tokens for their roles.
 PROTOCOL_PIECES = (
-    "System: ", "User: ", "Assistant: ", "Function: ", "\nThought: ", "\nAction: ", "\nAction Input: ", "Finish", "I need the ", ":string", ":integer",
-    '": "', '", "', '{"error": "', '", "response": ', '{"return_type": "', "give_answer", "give_up_and_restart", '", "final_answer": "', "_for_",
+    "System: ", "User: ", "Assistant: ", "Function: ", "\nThought: ", "\nAction: ", "\nAction Input: ", "Finish", "I need the ",
+    ":string", ":integer", '": "', '", "', '{"error": "', '", "response": ', '{"return_type": "', "give_answer",
+    "give_up_and_restart", '", "final_answer": "', "_for_",
 )  # fmt: skip
 # A space is a piece of its own, but for the one that follows a word like these.
 _LITTLE_WORDS = "the|of|is|are|for|and|in|on|at|by|to|a|an|any|one|me|that|with"
@@ -150,4 +151,6 @@ def load_small_tokenizer() -> "PreTrainedTokenizerFast":
     except DataError:
         raise
     except Exception as error:  # the tokenizers library raises a bare Exception for a damaged file
-        raise DataError(f"{path}: cannot be read as a tokenizer ({error}). Make it again with `toolslm stages tokenizer`.") from error
+        raise DataError(
+            f"{path}: cannot be read as a tokenizer ({error}). Make it again with `toolslm stages tokenizer`."
+        ) from error

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from toolslm_helpers.data.records import Message
 from toolslm_helpers.data.values import draw_extra, draw_value, sentence, spoken
-from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, article, coin_name, coin_word
 from toolslm_helpers.data.wording import TRAINING, Need, phrase, request
+from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, article, coin_name, coin_word
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def entry_name(rng: random.Random, attribute: str, kind: str) -> str:
 
 def describe(rng: random.Random, attribute: str, kind: str) -> str:
     """A description of an entry that holds an attribute of a kind of thing."""
-    return rng.choice((f"{attribute.capitalize()} of {article(kind)}.", f"Returns the {attribute} of {article(kind)}.", f"Get the {attribute} for {article(kind)}.",
-                       f"The {attribute} of one {kind}.", f"{attribute.capitalize()} by {kind}.", f"Look up the {attribute} of any {kind}.",
-                       f"Holds the {attribute} for each {kind}."))  # fmt: skip
+    return rng.choice((f"{attribute.capitalize()} of {article(kind)}.", f"Returns the {attribute} of {article(kind)}.",
+                       f"Get the {attribute} for {article(kind)}.", f"The {attribute} of one {kind}.", f"{attribute.capitalize()} by {kind}.",
+                       f"Look up the {attribute} of any {kind}.", f"Holds the {attribute} for each {kind}."))  # fmt: skip
 
 
 def dictionary(rng: random.Random) -> Text:
@@ -181,13 +181,32 @@ def story(rng: random.Random) -> Text:
     """A few sentences of prose about one thing, in varied wording; names and values come back later in the text."""
     kind, entity = _kind(rng), coin_name(rng, False)
     attributes = [(a, _value(rng, k)) for a, k in _attributes(rng, rng.randint(2, 4))]
-    lines = [rng.choice((f"{entity} is {article(kind)}.", f"There is {article(kind)} called {entity}.", f"Many people know the {kind} {entity}."))]
+    lines = [
+        rng.choice(
+            (
+                f"{entity} is {article(kind)}.",
+                f"There is {article(kind)} called {entity}.",
+                f"Many people know the {kind} {entity}.",
+            )
+        )
+    ]
     for a, v in attributes:
-        lines.append(rng.choice((f"Its {a} is {spoken(v)}.", f"The {a} is {spoken(v)}.", f"People say its {a} is {spoken(v)}.",
-                                 f"If you ask for the {a}, the answer is {spoken(v)}.", f"With a {a} of {spoken(v)}, it is well known.")))  # fmt: skip
+        lines.append(
+            rng.choice(
+                (
+                    f"Its {a} is {spoken(v)}.",
+                    f"The {a} is {spoken(v)}.",
+                    f"People say its {a} is {spoken(v)}.",
+                    f"If you ask for the {a}, the answer is {spoken(v)}.",
+                    f"With a {a} of {spoken(v)}, it is well known.",
+                )
+            )
+        )
     a, v = rng.choice(attributes)
     text, _ = phrase(rng, Need(a, kind, entity), TRAINING)
-    lines.append(rng.choice((f"So {text} is {spoken(v)}.", f"Remember {text}: {spoken(v)}.", f"Now we know {text}. It is {spoken(v)}.")))
+    lines.append(
+        rng.choice((f"So {text} is {spoken(v)}.", f"Remember {text}: {spoken(v)}.", f"Now we know {text}. It is {spoken(v)}."))
+    )
     return Text(" ".join(lines))
 
 
@@ -201,7 +220,9 @@ def pretraining_texts(seed: str) -> Iterator[str]:
     rng = random.Random(f"pretraining {seed}")
     while True:
         texts = [kind(rng) for kind in rng.choices(list(KINDS), list(KINDS.values()), k=rng.choice((1, 1, 1, 2)))]
-        yield "\n\n".join("\n".join(filter(None, [t.context, *(part for turn in t.turns for part in turn)])) for t in texts) + "\n"
+        yield (
+            "\n\n".join("\n".join(filter(None, [t.context, *(part for turn in t.turns for part in turn)])) for t in texts) + "\n"
+        )
 
 
 def instructions(seed: str) -> Iterator[list[Message]]:

@@ -6,7 +6,7 @@ Newton-Schulz iteration, so that every direction of a weight matrix learns at th
 
 import torch
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)       # of the quintic iteration, from the source above
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, from the source above
 
 
 def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
@@ -36,7 +36,7 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     by_shape.setdefault(p.shape, []).append(p)
-            for shape, params in by_shape.items():     # one batched iteration for all matrices of a shape
+            for shape, params in by_shape.items():  # one batched iteration for all matrices of a shape
                 updates = []
                 for p in params:
                     buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def save_state(folder: Path, model: "torch.nn.Module", optimizers: Sequence["torch.optim.Optimizer"], record: dict[str, Any]) -> None:
+def save_state(
+    folder: Path, model: "torch.nn.Module", optimizers: Sequence["torch.optim.Optimizer"], record: dict[str, Any]
+) -> None:
     """Writes the state to a new folder beside ``folder``, then swaps the two: a kill leaves the old or the new one."""
     import torch
     from safetensors.torch import save_file
@@ -33,7 +35,9 @@ def save_state(folder: Path, model: "torch.nn.Module", optimizers: Sequence["tor
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_state(folder: Path, model: "torch.nn.Module", optimizers: Sequence["torch.optim.Optimizer"], record: dict[str, Any]) -> dict[str, Any]:
+def load_state(
+    folder: Path, model: "torch.nn.Module", optimizers: Sequence["torch.optim.Optimizer"], record: dict[str, Any]
+) -> dict[str, Any]:
     """Loads what ``save_state`` wrote into model and optimisers and returns its record; ``record`` itself where nothing was saved.
 
     Raises WorkbookError where the saved run is another one (other stage, seed or number of steps).
@@ -41,15 +45,17 @@ def load_state(folder: Path, model: "torch.nn.Module", optimizers: Sequence["tor
     from safetensors.torch import load_file
 
     old = folder.with_name(f"{folder.name}.old")
-    if not folder.exists() and old.exists():                 # killed between the two renames
+    if not folder.exists() and old.exists():  # killed between the two renames
         os.replace(old, folder)
     if not folder.exists():
         return record
     saved = read_json(folder / "record.json")
     for key in ("stage", "seed", "steps"):
         if saved.get(key) != record[key]:
-            raise WorkbookError(f"{folder}: a run with {key} {saved.get(key)!r} was saved there, this one has {record[key]!r}. "
-                                "Choose another output folder, or delete this one to start over.")
+            raise WorkbookError(
+                f"{folder}: a run with {key} {saved.get(key)!r} was saved there, this one has {record[key]!r}. "
+                "Choose another output folder, or delete this one to start over."
+            )
     tensors = load_file(folder / "state.safetensors")
     model.load_state_dict({name: tensors[f"model.{name}"] for name, _ in model.named_parameters()}, strict=False)
     model.tie_weights()

@@ -62,12 +62,14 @@ class CheckedCollator:
         for row, (i, label) in enumerate(zip(ids, labels, strict=True)):
             supervised = label != IGNORED
             if i.shape != label.shape or not torch.equal(label[supervised], i[supervised]):
-                raise DataError(f"row {row} of a batch: labels are not its ids where supervised. Usual cause: labels shifted, or from another row.")
+                raise DataError(
+                    f"row {row} of a batch: labels are not its ids where supervised. Usual cause: labels shifted, or from another row."
+                )
             if not supervised[1:].any():
                 raise DataError(f"row {row} of a batch: no supervised token. Usual cause: truncation cut the answer off.")
         return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),                           # (B, T)
-            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),                               # (B, T)
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),  # (B, T)
+            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),  # (B, T)
             "attention_mask": pad_sequence([torch.ones_like(i) for i in ids], batch_first=True, padding_value=0),  # (B, T)
         }
 
@@ -83,26 +85,26 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
         per_device_train_batch_size=size.batch_size,
         gradient_accumulation_steps=size.accumulation,
         learning_rate=size.learning_rate,
-        lr_scheduler_type="linear",                      # warm-up, then linearly to zero
+        lr_scheduler_type="linear",  # warm-up, then linearly to zero
         warmup_steps=size.warmup_steps,
         max_grad_norm=size.max_grad_norm,
         weight_decay=size.weight_decay,
         optim="adamw_torch",
         fp16=size.precision == "fp16",
-        bf16=size.precision == "bf16",                   # TRL's default is true, and that is eight times slower on most CPUs
+        bf16=size.precision == "bf16",  # TRL's default is true, and that is eight times slower on most CPUs
         activation_checkpointing=size.gradient_checkpointing,
-        train_sampling_strategy="group_by_length",       # equals beside equals: little padding
-        max_length=None,                                 # lengths were checked in flatten; nothing may be cut here
-        dataset_kwargs={"skip_prepare_dataset": True},   # ids and labels are ready
+        train_sampling_strategy="group_by_length",  # equals beside equals: little padding
+        max_length=None,  # lengths were checked in flatten; nothing may be cut here
+        dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,
         logging_steps=10,
-        logging_nan_inf_filter=False,                    # the default logs an earlier mean in place of NaN
+        logging_nan_inf_filter=False,  # the default logs an earlier mean in place of NaN
         save_strategy="no",
         report_to="none",
-        disable_tqdm=True,                               # ``on_step`` reports instead
+        disable_tqdm=True,  # ``on_step`` reports instead
     )
 
 
@@ -138,7 +140,8 @@ def train(
     model, tokenizer = load_start(start or size.model)
     data = flatten_all(trajectories, tokenizer, max_length=size.max_length)
     if not data.examples:
-        raise DataError(f"no training example is left: {len(data.refused)} refused, the first because {data.refused[0][1] if data.refused else 'there is none'}")
+        why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
+        raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -148,7 +151,9 @@ def train(
             if logs and "loss" in logs:
                 curve.append((state.global_step, float(logs["loss"]), float(logs["learning_rate"]), float(logs["grad_norm"])))
                 if not curve[-1][1] == curve[-1][1]:
-                    raise WorkbookError(f"loss is NaN at step {state.global_step}. Usual cause: too high a learning rate, or no clipping.")
+                    raise WorkbookError(
+                        f"loss is NaN at step {state.global_step}. Usual cause: too high a learning rate, or no clipping."
+                    )
 
         def on_step_end(self, args, state, control, **kwargs):
             if on_step is not None:
@@ -169,14 +174,17 @@ def train(
     save_model(trainer.model.cpu(), output_dir)
     if size.data != "world":
         tokenizer.save_pretrained(output_dir)
+    versions = {"python": platform.python_version()} | {
+        module.__name__: module.__version__ for module in (torch, transformers, trl)
+    }
     record = SftRecord(
         size=size.name, seed=seed, start=str(start or size.model), path=str(output_dir), examples=len(data), refused=data.refused,
         tokens=data.tokens, supervised_tokens=data.supervised, steps=result.global_step, seconds=round(seconds, 1),
         final_loss=curve[-1][1] if curve else result.training_loss, curve=tuple(curve),
-        versions={"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+        versions=versions,
         device=str(trainer.args.device),
     )  # fmt: skip
-    atomic_write_json(output_dir / "training.json", asdict(record))
+    atomic_write_json(output_dir / "training.json", {key: value for key, value in asdict(record).items() if key != "path"})
     return record
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.data.records import Trajectory
 from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, coin_word
-from toolslm_helpers.files import WorkbookError, atomic_write_json, read_json
+from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text
 from toolslm_helpers.model.checkpoints import load_model, new_model, save_model
 from toolslm_helpers.training.corpus import instructions, pretraining_texts
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import OPTForCausalLM, PreTrainedTokenizerFast
 
-BATCH = 8             # documents a step
-GROUP = 8             # steps whose documents are sorted by length together, so that a batch holds equals
-WARMUP_SHARE = 0.05   # of the steps; then linear decay to zero
+BATCH = 8  # documents a step
+GROUP = 8  # steps whose documents are sorted by length together, so that a batch holds equals
+WARMUP_SHARE = 0.05  # of the steps; then linear decay to zero
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Stage:
     """One stage: where it starts, how long it is, how fast it learns, and how the ids and labels of documents are made."""
 
     name: str
-    start: str | None          # a checkpoint, or None for random weights
+    start: str | None  # a checkpoint, or None for random weights
     steps: int
-    matrix_rate: float         # Muon, the layers' matrices
-    rest_rate: float           # AdamW, embeddings, norms and biases
+    matrix_rate: float  # Muon, the layers' matrices
+    rest_rate: float  # AdamW, embeddings, norms and biases
     documents: Callable[["PreTrainedTokenizerFast", str, int], list[tuple[list[int], list[int]]]]
 
 
@@ -56,8 +56,8 @@ def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, co
 
 
 STAGES = {
-    "base": Stage("base", None, 9_000, 2.8e-3, 2e-3, _pretraining_documents),
-    "instruct": Stage("instruct", "base", 1_000, 6e-4, 5e-4, _instruction_documents),
+    "base": Stage("base", None, 7_500, 2.8e-3, 2e-3, _pretraining_documents),
+    "instruct": Stage("instruct", "base", 600, 6e-4, 5e-4, _instruction_documents),
 }
 
 
@@ -74,7 +74,18 @@ def tokenizer_texts() -> Iterator[str]:
     yield from (words + [a for a, _ in SHARED_ATTRIBUTES] + list(MODIFIERS)) * 8
 
 
-def batch_of_step(stage: Stage, tokenizer: "PreTrainedTokenizerFast", seed: int, step: int, cache: dict[int, Any]) -> tuple["torch.Tensor", "torch.Tensor"]:
+def make_tokenizer(folder: str | Path) -> Path:
+    """Trains the small tokenizer into ``folder``/tokenizer.json; the shipped one was made so, in a second."""
+    from toolslm_helpers.text.tokenizer import train_small_tokenizer
+
+    return atomic_write_text(
+        Path(folder) / "tokenizer.json", train_small_tokenizer(tokenizer_texts()).backend_tokenizer.to_str(pretty=True)
+    )
+
+
+def batch_of_step(
+    stage: Stage, tokenizer: "PreTrainedTokenizerFast", seed: int, step: int, cache: dict[int, Any]
+) -> tuple["torch.Tensor", "torch.Tensor"]:
     """(input ids, labels), both (B, T), of one step; a function of seed and step. ``cache`` keeps the group the step belongs to."""
     import torch
 
@@ -101,7 +112,10 @@ def optimizers(model: "OPTForCausalLM", stage: Stage) -> list["torch.optim.Optim
     matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     known = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in known]
-    return [Muon(matrices, lr=stage.matrix_rate), torch.optim.AdamW(rest, lr=stage.rest_rate, betas=(0.9, 0.98), weight_decay=0.0)]
+    return [
+        Muon(matrices, lr=stage.matrix_rate),
+        torch.optim.AdamW(rest, lr=stage.rest_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def run_stage(
@@ -134,7 +148,16 @@ def run_stage(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     parts = optimizers(model, stage)
-    record = {"stage": name, "seed": seed, "steps": total, "step": 0, "tokens": 0, "supervised_tokens": 0, "seconds": 0.0, "curve": []}
+    record = {
+        "stage": name,
+        "seed": seed,
+        "steps": total,
+        "step": 0,
+        "tokens": 0,
+        "supervised_tokens": 0,
+        "seconds": 0.0,
+        "curve": [],
+    }
     record = load_state(output / "resume", model, parts, record)
     rates = [group["lr"] for group in (part.param_groups[0] for part in optimizers(model, stage))]
     cache: dict[int, Any] = {}
@@ -146,19 +169,25 @@ def run_stage(
         factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
         for part, rate in zip(parts, rates, strict=True):
             part.param_groups[0]["lr"] = rate * factor
-        logits = model(input_ids=ids, attention_mask=(ids != 1).long()).logits                          # (B, T, V)
-        targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)                                      # (B, T - 1)
-        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100)      # scalar, nats
+        logits = model(input_ids=ids, attention_mask=(ids != 1).long()).logits  # (B, T, V)
+        targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100)  # scalar, nats
         if not torch.isfinite(loss):
-            raise WorkbookError(f"stage {name}: loss is {loss.item()} at step {step}. Usual cause: too high a learning rate. The last save is kept.")
+            raise WorkbookError(
+                f"stage {name}: loss is {loss.item()} at step {step}. Usual cause: too high a learning rate. The last save is kept."
+            )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in parts:
             part.step()
         model.zero_grad(set_to_none=True)
         losses.append(loss.item())
-        record |= {"step": step + 1, "tokens": record["tokens"] + int((ids != 1).sum()), "seconds": round(time.perf_counter() - began, 1),
-                   "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum())}
+        record |= {
+            "step": step + 1,
+            "tokens": record["tokens"] + int((ids != 1).sum()),
+            "seconds": round(time.perf_counter() - began, 1),
+            "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum()),
+        }
         if record["step"] % 50 == 0 or record["step"] == total:
             record["curve"].append([record["step"], round(sum(losses) / len(losses), 4)])
             losses = []
@@ -172,8 +201,3 @@ def run_stage(
         record["device"] = device
         atomic_write_json(output / "training.json", record)
     return record
-
-
-def training_record(checkpoint: str | Path) -> dict[str, Any]:
-    """The record that a stage left beside its checkpoint."""
-    return read_json(Path(checkpoint) / "training.json")

@@ -5,7 +5,7 @@ import math
 from toolslm_helpers.teaching.marking import Exercise, Mistake
 
 PAD, IGNORED = 1, -100
-EVEN_GUESS_PIECES = 50_265                      # pieces of OPT's own tokenizer
+EVEN_GUESS_PIECES = 50_265  # pieces of OPT's own tokenizer
 
 
 def _pad_with(filler: int, left: bool = False, masked: bool = True):

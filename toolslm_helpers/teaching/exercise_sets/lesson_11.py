@@ -4,7 +4,7 @@ import math
 
 from toolslm_helpers.teaching.marking import Exercise, Mistake
 
-ASKED, OBSERVED = ("sunny", "19"), ("sunny", "19", "snow", "-4")   # what the toy query asks for, and all that the API answered
+ASKED, OBSERVED = ("sunny", "19"), ("sunny", "19", "snow", "-4")  # what the toy query asks for, and all that the API answered
 
 
 def _two_judges(answer: str) -> tuple[bool, bool] | str:

@@ -1,0 +1,59 @@
+"""Records a finished run for the README: ``python docs/record.py`` after ``make run`` on a clean commit.
+
+Copies build/results.json to docs/results/<size>.json with the commit it was made from, draws the figure, and writes the table between the
+markers in README.md. tests/test_readme.py holds README, table and record together, so no number there is typed by hand.
+"""
+
+import argparse
+import subprocess
+from pathlib import Path
+
+from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text, read_json, repository_root
+from toolslm_helpers.results import as_fields, duration, markdown_table
+
+BEGIN, END = "<!-- results: written by docs/record.py -->", "<!-- /results -->"
+
+
+def readme_block(record: dict) -> str:
+    """What README says of a recorded run: the table, then where it comes from."""
+    times = ", ".join(f"lesson {number} {duration(lesson['seconds'])}" for number, lesson in record["lessons"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return "\n".join([
+        BEGIN, "", markdown_table(record["pass_rate"]), "",
+        f"Size `{record['size']}`, seed {record['seed']}, commit `{record['commit']}`, {record['device']}; {versions}. Times: {times}.", "", END,
+    ])  # fmt: skip
+
+
+def replace_block(readme: str, block: str) -> str:
+    """README with the block between the markers replaced."""
+    before, after = readme.split(BEGIN, 1)[0], readme.split(END, 1)[1]
+    return before + block + after
+
+
+def main() -> None:
+    from toolslm_helpers.teaching.plots import pass_rates
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", nargs="?", type=Path, default=repository_root() / "build" / "results.json")
+    results = read_json(parser.parse_args().results)
+    root = repository_root()
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True).stdout
+    if changed:
+        raise WorkbookError(
+            "The work tree has uncommitted changes: a record names the commit that made it. Commit, run again, then record."
+        )
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    record = {"commit": commit} | results
+    folder = root / "docs" / "results"
+    atomic_write_json(folder / f"{record['size']}.json", record)
+    shown = {model: record["pass_rate"][model] for model in ("base", "instruct", "sft") if model in record["pass_rate"]}
+    (folder / "pass_rate.png").write_bytes(pass_rates(as_fields(shown), "Before and after one epoch of fine-tuning").png())
+    readme = root / "README.md"
+    atomic_write_text(readme, replace_block(readme.read_text(encoding="utf-8"), readme_block(record)))
+    print(f"Recorded {folder / (record['size'] + '.json')} at {commit}.")
+
+
+if __name__ == "__main__":
+    main()

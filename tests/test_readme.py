@@ -1,0 +1,59 @@
+"""README says what was recorded: its table is the record's, its commands and lessons exist."""
+
+import importlib.util
+import re
+
+import pytest
+
+from toolslm_helpers.files import read_json, repository_root
+
+ROOT = repository_root()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def recorder():
+    spec = importlib.util.spec_from_file_location("record", ROOT / "docs" / "record.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_results_are_the_recorded_ones(recorder):
+    record = read_json(ROOT / "docs" / "results" / "tiny.json")
+    assert recorder.readme_block(record) in README
+    assert recorder.replace_block(README, recorder.readme_block(record)) == README
+    assert len(record["commit"]) == 12 and record["size"] == "tiny"
+
+
+def test_make_targets_named_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), f"README links to {target}, which is not there"
+
+
+def test_every_direct_dependency_has_its_reason():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    for requirement in named:
+        name = re.split(r"[><=\[ ]", requirement)[0]
+        assert re.search(rf"^\|.*`{re.escape(name)}`.*\|", README, re.MULTILINE | re.IGNORECASE), (
+            f"{name} is not in README's table"
+        )
+
+
+def test_counts_are_the_world_s_and_the_model_s():
+    from toolslm_helpers.data.world import build_world
+    from toolslm_helpers.model.checkpoints import new_model
+
+    world = build_world()
+    parameters = sum(p.numel() for p in new_model(0).parameters())
+    for text in (f"{parameters:,} parameters", f"{len(world.tools):,} tools", f"{len(world.apis):,} APIs"):
+        assert text in README, text
+    assert f"{parameters:,} parameters" in (ROOT / "data_samples" / "models" / "README.md").read_text()
