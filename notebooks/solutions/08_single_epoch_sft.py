@@ -2,6 +2,7 @@
 
 import math
 
+
 # %% 08.1
 def labels_padded_wrong(rows):
     """Rows of (ids, mask) -> labels; the gaps of short rows hold <pad> (1), as if somebody wanted it written."""

@@ -81,3 +81,8 @@ def test_held_out_names_stay_apart(world):
     seen = {theme.category for theme in SEEN_THEMES}
     assert {tool.category for tool in world.tools if not tool.held_out} == seen
     assert {tool.category for tool in world.tools} - seen == {theme.category for theme in UNSEEN_THEMES}
+
+
+def test_descriptions_stay_words(world):
+    """ToolBench's rendering puts the function's name in the place of an API's name in its description: ours never hold one."""
+    assert not [api.key for api in world.apis.values() if api.api.api_name in api.api.api_description]

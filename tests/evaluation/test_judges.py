@@ -169,11 +169,12 @@ def test_leaves_and_observed_values():
     assert observed_values(steps) == ["48", "Lamp", "12.5", "1987", "3125", "Broken Lane"]
 
 
-OBSERVATIONS = (
-    st.sampled_from(["", "...", "0", "null", "[]", "{}", '"x"'])
-    | st.text()
-    | st.text().map(lambda said: json.dumps({"error": "", "response": said}))
-)
+@pytest.mark.parametrize("observation", ["", "...", "0", "null", "[1]", "{}", '"x"', '{"response": nul'])
+def test_an_observation_of_another_shape_holds_no_values(observation):
+    assert observed_values([altered(PRICE_STEP, observation=observation)]) == []
+
+
+OBSERVATIONS = st.text() | st.text().map(lambda said: json.dumps({"error": "", "response": said}))
 ACTIONS = st.sampled_from(["price_for_zelvora", "Finish", ""])
 STEPS = st.builds(Step, st.just(""), ACTIONS, st.text(), OBSERVATIONS, st.integers(0, 12))
 

@@ -87,7 +87,12 @@ def test_pass_rates_draw_each_interval_and_tell_models_apart_without_colour():
     assert "sft: G1_tool 100.0% (83.9 to 100.0), all 77.5% (62.5 to 87.7)" in plot.alt
 
 
-def test_markers_and_lines_of_the_palette_are_all_different():
+def test_markers_and_colours_of_the_palette_are_all_different():
     for kind in zip(*plots.SERIES, strict=True):
         assert len(set(kind)) == len(plots.SERIES)
-    assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for colour, _, _ in plots.SERIES)
+    assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for colour, _ in plots.SERIES)
+
+
+def test_more_models_than_markers_are_refused():
+    with pytest.raises(ValueError, match="6 models, at most 5"):
+        plots.pass_rates({str(k): RATES["sft"] for k in range(6)})

@@ -1,6 +1,8 @@
 """Fine-tuning: the labels are the mask's, bad batches are refused, a small run learns, the same seed gives the same weights."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +14,8 @@ from toolslm_helpers.files import DataError, WorkbookError
 from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
-from toolslm_helpers.text.tokenizer import load_small_tokenizer
-from toolslm_helpers.training.sft import CheckedCollator, load_start, train, trainer_settings, training_rows_of
+from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
+from toolslm_helpers.training.sft import CheckedCollator, flatten_for, load_start, train, trainer_settings, training_rows_of
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,18 @@ def test_missing_start_and_unknown_size(tmp_path):
     with pytest.raises(WorkbookError, match="'medium'.*'smoke', 'tiny', 'full'"):
         get_size("medium")
     assert get_size("tiny") is TINY
+
+
+def test_full_keeps_the_target_of_every_real_row():
+    """ToolBench's step rows under OPT's tokenizer at 2,048 tokens: none is lost, each is trained on its last turn only."""
+    if "TOOLBENCH_DIR" not in os.environ:
+        pytest.skip("TOOLBENCH_DIR is not set: it names a folder with ToolBench's files")
+    folder = Path(os.environ["TOOLBENCH_DIR"]) / "opt_tokenizer"
+    tokenizer = load_opt_tokenizer(folder / "gpt2-vocab.json", folder / "gpt2-merges.txt")
+    rows = training_trajectories(FULL)
+    data = flatten_for(FULL, rows, tokenizer)
+    assert len(data) == len(rows) > 30 and not data.refused
+    assert data.cut > 0, "no row is longer than 2,048 tokens: the test tests nothing"
+    for row, example in zip(rows, data.examples, strict=True):
+        assert len(example) <= FULL.max_length
+        assert tokenizer.decode(example.input_ids[example.loss_mask]) == row.messages[-1].content + "</s>"

@@ -81,7 +81,7 @@ def name_api(rng: random.Random, attribute: str, kind: str) -> str:
         return rng.choice(
             (f"v{rng.randint(1, 9)}_query", f"endpoint_{rng.randint(1, 99)}", f"{coin_word(rng, False)}_info", f"{k}_data")
         )
-    return rng.choice((f"get_{a}", f"{a}_lookup", f"find_{a}", f"{k}_{a}", f"{a}_by_{k}", f"fetch_{a}", a, f"read_{a}", f"check_{a}",
+    return rng.choice((f"get_{a}", f"{a}_lookup", f"find_{a}", f"{k}_{a}", f"{a}_by_{k}", f"fetch_{a}", f"show_{a}", f"read_{a}", f"check_{a}",
                        f"{a}_of_{k}"))  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Figures of the lessons. Each comes with alt text computed from the same numbers, and is shown as ``<img alt="...">``.
 
-Series differ in marker and line as well as in colour (Okabe and Ito's palette), so that a grey print still tells them apart.
+Series differ in marker as well as in colour, so that a grey print still tells them apart.
 """
 
 import base64
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#6b6b6b"
-SERIES = ((GREY, "o", "--"), (ORANGE, "s", "-."), (BLUE, "D", "-"), (GREEN, "^", ":"))  # colour, marker, line
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#aa4499", "#6b6b6b"
+SERIES = ((GREY, "o"), (ORANGE, "s"), (BLUE, "D"), (GREEN, "^"), (PURPLE, "v"))  # colour, marker
+BAND = "#f2f2f2"
 FONT_SIZE = 14  # points on a figure 10 inches wide: readable from the last row
 
 
@@ -95,12 +96,16 @@ def _rate_words(rates: Sequence[float], warmup_steps: int) -> str:
 def pass_rates(rates: Mapping[str, Mapping[str, Any]], title: str = "Pass rate by set, with 95% interval") -> Plot:
     """{model: {set: result with passed, n, low, high}}: a row for each set, a marker and an interval for each model.
 
-    Models beyond the fourth repeat the first markers: show at most four.
+    Raises ValueError for more models than there are markers.
     """
     models, sets = list(rates), list(dict.fromkeys(s for by_set in rates.values() for s in by_set))
-    figure, (axes,) = _figure(1.4 + 0.34 * len(sets) * max(2, len(models)))
+    if len(models) > len(SERIES):
+        raise ValueError(f"pass_rates: {len(models)} models, at most {len(SERIES)} can be told apart. Draw two figures.")
+    figure, (axes,) = _figure(1.6 + len(sets) * max(0.5, 0.22 * len(models)))
+    for k in range(0, len(sets), 2):
+        axes.axhspan(k - 0.5, k + 0.5, color=BAND, zorder=0)
     for m, model in enumerate(models):
-        colour, marker, _ = SERIES[m % len(SERIES)]
+        colour, marker = SERIES[m]
         offset = (m - (len(models) - 1) / 2) * 0.8 / len(models)
         known = [(k, rates[model][s]) for k, s in enumerate(sets) if s in rates[model]]
         middle = [100 * r.passed / r.n for _, r in known]
@@ -111,12 +116,13 @@ def pass_rates(rates: Mapping[str, Mapping[str, Any]], title: str = "Pass rate b
             middle, [k + offset for k, _ in known], xerr=[left, right], label=model,
             color=colour, marker=marker, markersize=9, linestyle="none", capsize=5, linewidth=2,
         )  # fmt: skip
+    axes.grid(axis="y", visible=False)
     axes.set_yticks(range(len(sets)), sets, fontsize=FONT_SIZE)
-    axes.invert_yaxis()
+    axes.set_ylim(len(sets) - 0.5, -0.5)
     axes.set_xlim(-2, 102)
     axes.set_xlabel("queries passed (%)", fontsize=FONT_SIZE)
     axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left")
-    figure.legend(fontsize=FONT_SIZE, loc="outside lower center", ncols=len(models), frameon=False)
+    figure.legend(fontsize=FONT_SIZE, loc="outside lower center", ncols=min(3, len(models)), frameon=False)
     words = [f"{m}: {', '.join(f'{s} {_rate_and_interval(r)}' for s, r in by_set.items())}" for m, by_set in rates.items()]
     return Plot(figure, f"{title}. {'; '.join(words)}.")
 

@@ -22,7 +22,7 @@ BOX = (
     "padding:6px;overflow-x:auto"
 )
 WRAP = "white-space:pre-wrap;overflow-wrap:anywhere"
-CELL = f"border:1px solid {LINE};padding:4px 10px;text-align:left;vertical-align:top;color:{INK};{WRAP}"
+CELL = f"border:1px solid {LINE};padding:4px 10px;text-align:left;vertical-align:top;color:{INK};white-space:pre-wrap"
 CHIP = "display:inline-block;border-radius:4px;margin:2px;padding:1px 5px;text-align:center;vertical-align:top"
 
 

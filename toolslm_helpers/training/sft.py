@@ -5,7 +5,7 @@ every token, and its loss curve looks fine.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,11 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
     )
 
 
+def flatten_for(size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast") -> FlatDataset:
+    """The training examples of a size: its length, what it does with longer ones, which turns it trains."""
+    return flatten_all(trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise)
+
+
 def training_rows_of(examples: FlatDataset) -> list[dict[str, Any]]:
     """{"input_ids", "labels", "length"} of each example; -100 where there is nothing to learn."""
     return [{"input_ids": e.input_ids.tolist(), "labels": e.labels.tolist(), "length": len(e)} for e in examples.examples]
@@ -138,7 +143,7 @@ def train(
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_all(trajectories, tokenizer, max_length=size.max_length)
+    data = flatten_for(size, trajectories, tokenizer)
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")

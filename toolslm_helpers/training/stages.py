@@ -57,7 +57,7 @@ def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, co
 
 STAGES = {
     "base": Stage("base", None, 7_500, 2.8e-3, 2e-3, _pretraining_documents),
-    "instruct": Stage("instruct", "base", 600, 6e-4, 5e-4, _instruction_documents),
+    "instruct": Stage("instruct", "base", 3_500, 2e-3, 1.5e-3, _instruction_documents),
 }
 
 
