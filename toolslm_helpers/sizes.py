@@ -43,13 +43,13 @@ class Size:
 
 TINY = Size(
     name="tiny", model="instruct", data="world", rendering="compact", max_length=768, batch_size=8, accumulation=1,
-    learning_rate=2e-3, warmup_steps=60, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
+    learning_rate=1e-3, warmup_steps=60, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
     gradient_checkpointing=False, train_trajectories=10_000, eval_queries_per_set=None,
 )  # fmt: skip
 
 SMOKE = Size(
     name="smoke", model="instruct", data="world", rendering="compact", max_length=768, batch_size=8, accumulation=1,
-    learning_rate=2e-3, warmup_steps=4, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
+    learning_rate=1e-3, warmup_steps=4, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
     gradient_checkpointing=False, train_trajectories=320, eval_queries_per_set=5,
 )  # fmt: skip
 

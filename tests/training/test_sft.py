@@ -15,7 +15,16 @@ from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
 from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
-from toolslm_helpers.training.sft import CheckedCollator, flatten_for, load_start, train, trainer_settings, training_rows_of
+from toolslm_helpers.training.sft import (
+    WINDOW,
+    CheckedCollator,
+    flatten_for,
+    load_start,
+    one_epoch,
+    train,
+    trainer_settings,
+    training_rows_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +46,10 @@ SHORT = replace(SMOKE, batch_size=4, warmup_steps=1)
 
 def test_collator_pads_and_keeps_labels(rows):
     batch = CheckedCollator(1)(rows)
-    longest = max(row["length"] for row in rows)
+    longest = max(len(row["input_ids"]) for row in rows)
     assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape == (8, longest)
     for k, row in enumerate(rows):
-        n = row["length"]
+        n = len(row["input_ids"])
         assert batch["input_ids"][k, :n].tolist() == row["input_ids"] and (batch["input_ids"][k, n:] == 1).all()
         assert batch["labels"][k, :n].tolist() == row["labels"] and (batch["labels"][k, n:] == -100).all()
         assert batch["attention_mask"][k].sum() == n
@@ -49,7 +58,7 @@ def test_collator_pads_and_keeps_labels(rows):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda row: row | {"labels": [-100] * row["length"]}, "no supervised token"),
+        (lambda row: row | {"labels": [-100] * len(row["labels"])}, "no supervised token"),
         (lambda row: row | {"labels": row["labels"][1:] + [-100]}, "labels are not its ids"),
         (lambda row: row | {"labels": row["labels"][:-1]}, "labels are not its ids"),
     ],
@@ -140,3 +149,17 @@ def test_full_keeps_the_target_of_every_real_row():
     for row, example in zip(rows, data.examples, strict=True):
         assert len(example) <= FULL.max_length
         assert tokenizer.decode(example.input_ids[example.loss_mask]) == row.messages[-1].content + "</s>"
+
+
+def test_one_epoch_is_every_row_once_in_mixed_batches():
+    """Each window of batches is a random sample; inside it equals stand beside equals; the seed decides the order."""
+    rows = [{"input_ids": list(range(length)), "labels": [k]} for k, length in enumerate([20, 300, 310, 320, 330] * 39)]
+    ordered = one_epoch(rows, 8, seed=0)
+    assert sorted(row["labels"][0] for row in ordered) == list(range(len(rows)))
+    assert ordered == one_epoch(rows, 8, seed=0) != one_epoch(rows, 8, seed=1)
+    batches = [[len(row["input_ids"]) for row in ordered[k : k + 8]] for k in range(0, len(ordered), 8)]
+    filling = sum(max(batch) * len(batch) - sum(batch) for batch in batches)
+    unsorted = [[len(row["input_ids"]) for row in rows[k : k + 8]] for k in range(0, len(rows), 8)]
+    assert filling < 0.5 * sum(max(batch) * len(batch) - sum(batch) for batch in unsorted)
+    for k in range(0, len(batches) - WINDOW, WINDOW):  # no run of batches holds short rows only
+        assert max(length for batch in batches[k : k + WINDOW] for length in batch) > 20

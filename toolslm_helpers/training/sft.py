@@ -4,6 +4,7 @@ Ids and labels are ours, made together by ``flatten`` and checked again in every
 every token, and its loss curve looks fine.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from trl import SFTConfig
 
     from toolslm_helpers.data.records import Trajectory
+
+WINDOW = 3  # batches: little padding, and every batch still a mixture
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
         fp16=size.precision == "fp16",
         bf16=size.precision == "bf16",  # TRL's default is true, and that is eight times slower on most CPUs
         activation_checkpointing=size.gradient_checkpointing,
-        train_sampling_strategy="group_by_length",  # equals beside equals: little padding
+        train_sampling_strategy="sequential",  # ``one_epoch`` has put the rows in order
         max_length=None,  # lengths were checked in flatten; nothing may be cut here
         dataset_kwargs={"skip_prepare_dataset": True},  # ids and labels are ready
         remove_unused_columns=False,
@@ -113,9 +116,27 @@ def flatten_for(size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "Pr
     return flatten_all(trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise)
 
 
+def one_epoch(rows: Sequence[dict[str, Any]], batch_size: int, seed: int) -> list[dict[str, Any]]:
+    """The rows in the order of one epoch: shuffled, then batches of similar length within every ``WINDOW`` batches, in random order.
+
+    The library's own grouping by length sorts fifty batches at a time. Short examples are the ones where the model asks back or gives
+    up, so it would see a whole batch of nothing else, every fifty steps, and unlearn to call.
+    """
+    rng = random.Random(seed)
+    shuffled = rng.sample(rows, len(rows))
+    ordered = []
+    for k in range(0, len(shuffled), batch_size * WINDOW):
+        window = sorted(shuffled[k : k + batch_size * WINDOW], key=lambda row: len(row["input_ids"]))
+        batches = [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+        if len(window) == batch_size * WINDOW:  # the last window may end in a short batch, which must stay the last
+            rng.shuffle(batches)
+        ordered += [row for batch in batches for row in batch]
+    return ordered
+
+
 def training_rows_of(examples: FlatDataset) -> list[dict[str, Any]]:
-    """{"input_ids", "labels", "length"} of each example; -100 where there is nothing to learn."""
-    return [{"input_ids": e.input_ids.tolist(), "labels": e.labels.tolist(), "length": len(e)} for e in examples.examples]
+    """{"input_ids", "labels"} of each example; -100 where there is nothing to learn."""
+    return [{"input_ids": e.input_ids.tolist(), "labels": e.labels.tolist()} for e in examples.examples]
 
 
 def train(
@@ -167,7 +188,7 @@ def train(
     trainer = SFTTrainer(
         model=model.train(),
         args=trainer_settings(size, seed, output_dir / "trainer"),
-        train_dataset=Dataset.from_list(training_rows_of(data)),
+        train_dataset=Dataset.from_list(one_epoch(training_rows_of(data), size.batch_size, seed)),
         processing_class=tokenizer,
         data_collator=CheckedCollator(tokenizer.pad_token_id),
         callbacks=[Report()],
