@@ -1,18 +1,23 @@
-"""Widgets: driven by their value, they show what the static views show; without clicks the static view stands in."""
+"""Widgets: driven by their value, they show what the static views show; the static view is in every output."""
 
+import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from nbconvert import HTMLExporter
 
 from toolslm_helpers.agent.search import Episode, Step
 from toolslm_helpers.teaching import views
 from toolslm_helpers.teaching.views import View
-from toolslm_helpers.teaching.widgets import choose, step_through, step_through_episode
+from toolslm_helpers.teaching.widgets import choose, step_through_episode
 
 STEPS = (Step("first", "get", "{}", "{}", 0), Step("second", "Finish", "{}", "", 3))
 EPISODE = Episode(7, "Weather?", STEPS, "finish", "It is sunny.", "give_answer")
+EMPTY = Episode(7, "Weather?", (), "context", None, None)
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def control_and_picture(box):
-    control, picture = box.children
+def control_and_picture(clickable):
+    control, picture = clickable.widget.children
     return control, picture
 
 
@@ -26,7 +31,7 @@ def test_the_slider_shows_one_step_more_at_each_value():
     assert "second" not in picture.value
 
 
-def test_the_menu_renders_what_is_chosen_and_only_that():
+def test_the_menu_renders_what_is_chosen_once_each():
     asked = []
 
     def render(query):
@@ -37,21 +42,35 @@ def test_the_menu_renders_what_is_chosen_and_only_that():
     assert menu.options == ("Lisbon?", "Oslo?") and picture.value == "<b>lisbon</b>" and asked == ["lisbon"]
     menu.value = "Oslo?"
     assert picture.value == "<b>oslo</b>" and asked == ["lisbon", "oslo"]
+    menu.value = "Lisbon?"
+    assert picture.value == "<b>lisbon</b>" and asked == ["lisbon", "oslo"], "a model would run again for what is known"
 
 
-def test_without_clicks_the_static_view_stands_there_whole():
+def test_without_clicks_it_is_the_static_view():
     assert step_through_episode(EPISODE, interactive=False) == views.episode(EPISODE)
     assert choose({"a": "x", "b": "y"}, lambda q: View(q, q), interactive=False) == View("x", "x")
 
 
-def test_an_episode_without_steps_still_shows_how_it_ended():
-    empty = Episode(7, "Weather?", (), "context", None, None)
-    assert "Ended by context" in step_through_episode(empty, interactive=False).text
-    assert "Ended by context" in control_and_picture(step_through_episode(empty))[1].value
+@pytest.mark.parametrize("interactive", [True, False])
+def test_an_episode_without_steps_still_shows_how_it_ended(interactive):
+    assert step_through_episode(EMPTY, interactive) == views.episode(EMPTY)
+    assert "Ended by context" in views.episode(EMPTY).text
 
 
-def test_nothing_to_show_is_an_error_that_says_so():
-    with pytest.raises(ValueError, match="no view"):
-        step_through([])
+def test_no_option_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="no option"):
         choose({}, lambda q: q)
+
+
+def test_one_output_holds_the_widget_and_the_whole_static_view():
+    bundle = step_through_episode(EPISODE)._repr_mimebundle_()
+    assert set(bundle) == {WIDGET, "text/html", "text/plain"}
+    assert bundle["text/html"] == views.episode(EPISODE).html and bundle["text/plain"] == views.episode(EPISODE).text
+
+
+def test_an_exported_page_shows_the_view_and_fetches_no_widget():
+    output = nbformat.v4.new_output("display_data", data=step_through_episode(EPISODE)._repr_mimebundle_())
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    page = BeautifulSoup(HTMLExporter().from_notebook_node(notebook)[0], "html.parser")
+    assert page.find("table") is not None and "It is sunny." in page.get_text()
+    assert page.find("script", type=WIDGET) is None

@@ -1,9 +1,11 @@
-"""Views that someone can click through: core ipywidgets, and only where INTERACTIVE is true. Without it, the views stand still.
+"""Views that someone can click through: core ipywidgets, and only where INTERACTIVE is true.
 
-A widget never holds a fact that the static view does not show: papermill and nbconvert keep the views and drop the widgets.
+The static view is always there. A widget goes out together with it, in one output: a running JupyterLab shows the widget; papermill,
+nbconvert and GitHub, which have nobody to click, show the view.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.teaching import views
@@ -13,44 +15,55 @@ if TYPE_CHECKING:
     from ipywidgets import VBox
 
 
-def step_through(views_in_order: Sequence[View], label: str = "step", interactive: bool = True) -> "View | VBox":
-    """A slider over views (step 1, step 2, ...), or the last of them, which holds all that came before, where nobody can click.
+@dataclass(frozen=True)
+class Clickable:
+    """A widget, and the view that stands in for it where nobody can click."""
 
-    Raises ValueError for no views.
-    """
-    if not views_in_order:
-        raise ValueError("step_through: there is no view to show. Usual cause: an episode without steps.")
-    if not interactive:
-        return views_in_order[-1]
+    widget: "VBox"
+    view: View
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """What Jupyter stores: the widget's reference (preferred by a live front end), HTML and text."""
+        return {**(self.widget._repr_mimebundle_(**options) or {}), "text/html": self.view.html, "text/plain": self.view.text}
+
+
+def step_through_episode(episode: Any, interactive: bool = True) -> View | Clickable:
+    """One ``agent.search.Episode``: as a whole, or, with clicks, with a slider that reveals step after step."""
+    whole = views.episode(episode)
+    if not interactive or not episode.steps:
+        return whole
     import ipywidgets
 
-    slider = ipywidgets.IntSlider(value=1, min=1, max=len(views_in_order), description=label)
-    return _linked(slider, lambda number: views_in_order[number - 1])
-
-
-def step_through_episode(episode: Any, interactive: bool = True) -> "View | VBox":
-    """One episode, step after step; the whole of it where nobody can click."""
-    stages = [views.episode(episode, until=k) for k in range(1, len(episode.steps) + 1)]
-    return step_through(stages or [views.episode(episode)], interactive=interactive)
+    slider = ipywidgets.IntSlider(value=1, min=1, max=len(episode.steps), description="step")
+    return Clickable(_linked(slider, lambda number: views.episode(episode, until=number)), whole)
 
 
 def choose(
     options: Mapping[str, Any], render: Callable[[Any], View], label: str = "choose", interactive: bool = True
-) -> "View | VBox":
-    """A menu of names; ``render`` makes the view of what is chosen (it may run a model: it is called once a choice).
+) -> View | Clickable:
+    """The first of ``options``, or, with clicks, a menu of their names.
 
-    Without clicks the first option is shown. Raises ValueError for no options.
+    ``render`` makes the view of an option. It may run a model: it is called once for each choice, never while someone only looks.
+    Raises ValueError for no options.
     """
     if not options:
         raise ValueError("choose: there is no option to choose from.")
-    first = next(iter(options))
+    names = list(options)
+    first = render(options[names[0]])
     if not interactive:
-        return render(options[first])
+        return first
     import ipywidgets
 
+    seen = {names[0]: first}
+
+    def view_of(name: str) -> View:
+        if name not in seen:
+            seen[name] = render(options[name])
+        return seen[name]
+
     layout = {"width": "max-content", "max_width": "100%"}
-    menu = ipywidgets.Dropdown(options=list(options), value=first, description=label, layout=layout)
-    return _linked(menu, lambda name: render(options[name]))
+    menu = ipywidgets.Dropdown(options=names, value=names[0], description=label, layout=layout)
+    return Clickable(_linked(menu, view_of), first)
 
 
 def _linked(control: Any, view_of: Callable[[Any], View]) -> "VBox":
