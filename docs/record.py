@@ -11,6 +11,7 @@ from pathlib import Path
 from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text, read_json, repository_root
 from toolslm_helpers.results import as_fields, duration, markdown_table
 
+CONTROLS = ("always_ask", "always_give_up", "dump_everything")
 BEGIN, END = "<!-- results: written by docs/record.py -->", "<!-- /results -->"
 
 
@@ -18,8 +19,10 @@ def readme_block(record: dict) -> str:
     """What README says of a recorded run: the table, then where it comes from."""
     times = ", ".join(f"lesson {number} {duration(lesson['seconds'])}" for number, lesson in record["lessons"].items())
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    values = record["lessons"]["11"]["values"]
+    controls = ", ".join(f"{name.replace('_', ' ')} {values[f'{name}_pass_rate']['value']:.1%}" for name in CONTROLS)
     return "\n".join([
-        BEGIN, "", markdown_table(record["pass_rate"]), "",
+        BEGIN, "", markdown_table(record["pass_rate"]), "", f"Controls without a model, all queries: {controls}.", "",
         f"Size `{record['size']}`, seed {record['seed']}, commit `{record['commit']}`, {record['device']}; {versions}. Times: {times}.", "", END,
     ])  # fmt: skip
 

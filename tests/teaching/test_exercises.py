@@ -248,8 +248,15 @@ def test_progress_counts_what_is_solved_and_forgets_nothing(capsys, progress_fil
 
 @pytest.mark.parametrize(
     "damage",
-    ["", "{", '{"version": 1}', "[]", '{"exercises": {"08.2": 3}}', '{"exercises": {"08.2": {"status": "great", "tries": 1}}}',
-     '{"exercises": {"08.2": {"status": "tried", "tries": "1"}}}'],
+    [
+        "",
+        "{",
+        '{"version": 1}',
+        "[]",
+        '{"exercises": {"08.2": 3}}',
+        '{"exercises": {"08.2": {"status": "great", "tries": 1}}}',
+        '{"exercises": {"08.2": {"status": "tried", "tries": "1"}}}',
+    ],
 )
 def test_a_damaged_file_is_kept_aside_and_progress_starts_anew(damage, capsys, progress_file):
     progress_file.parent.mkdir()

@@ -84,7 +84,7 @@ def test_roles_have_different_tints_and_supervised_a_bar():
 
 def test_tokens_show_id_and_label_of_each_and_count_the_graded():
     roles = ["user", "assistant", "assistant", "assistant"]
-    view = views.tokens(["Lis", "bon", " ", "<s>"], [11, 12, 13, 0], [-100, 12, -100, 0], roles)       # 0 is an id like any other
+    view = views.tokens(["Lis", "bon", " ", "<s>"], [11, 12, 13, 0], [-100, 12, -100, 0], roles)  # 0 is an id like any other
     chips = BeautifulSoup(view.html, "html.parser").find_all("span", title=True)
     assert [chip.get_text("|") for chip in chips] == ["Lis|11|-100", "bon|12|12", "␣|13|-100", "<s>|0|0"]
     assert ["solid" in chip["style"] for chip in chips] == [False, True, False, True]
