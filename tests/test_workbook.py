@@ -1,5 +1,6 @@
 """Runs of small made-up lessons: finished ones stay, a failure is told, a stop is survived, the pages load nothing."""
 
+import functools
 import io
 import json
 import os
@@ -154,19 +155,24 @@ def test_ctrl_c_keeps_the_finished_and_the_next_run_continues(tmp_path):
     folder, output, flag = tmp_path / "lessons", tmp_path / "out", tmp_path / "second_began"
     folder.mkdir()
     write_lesson(folder, "00_quick", "1")
+    nothing_expected = tmp_path / "expected.toml"
+    nothing_expected.write_text("seed = 0\n")
     slow = (
         f"import pathlib, time\nflag = pathlib.Path({str(flag)!r})\nif not flag.exists():\n    flag.touch()\n    time.sleep(300)"
     )
     write_lesson(folder, "01_slow", slow)
     code = f"""
 import pathlib
-from toolslm_helpers import cli, workbook
+from toolslm_helpers import cli, regression, workbook
+regression.expected_file = workbook.expected_file = lambda: pathlib.Path({str(nothing_expected)!r})
 workbook.notebooks_folder = lambda: pathlib.Path({str(folder)!r})
 workbook.shared_inputs = lambda: []
 cli.main()
 """
     command = [sys.executable, "-c", code, "run", "--size", "smoke", "--output", str(output)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A test run that a script put into the background ignores Ctrl-C, and so would its children.
+    reset = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=reset)
     deadline = time.monotonic() + 120
     while not flag.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -153,13 +153,19 @@ def test_full_keeps_the_target_of_every_real_row():
 
 def test_one_epoch_is_every_row_once_in_mixed_batches():
     """Each window of batches is a random sample; inside it equals stand beside equals; the seed decides the order."""
-    rows = [{"input_ids": list(range(length)), "labels": [k]} for k, length in enumerate([20, 300, 310, 320, 330] * 39)]
+    lengths = [100 + 37 * k % 500 for k in range(195)]
+    rows = [{"input_ids": list(range(length)), "labels": [k]} for k, length in enumerate(lengths)]
     ordered = one_epoch(rows, 8, seed=0)
     assert sorted(row["labels"][0] for row in ordered) == list(range(len(rows)))
     assert ordered == one_epoch(rows, 8, seed=0) != one_epoch(rows, 8, seed=1)
-    batches = [[len(row["input_ids"]) for row in ordered[k : k + 8]] for k in range(0, len(ordered), 8)]
-    filling = sum(max(batch) * len(batch) - sum(batch) for batch in batches)
-    unsorted = [[len(row["input_ids"]) for row in rows[k : k + 8]] for k in range(0, len(rows), 8)]
-    assert filling < 0.5 * sum(max(batch) * len(batch) - sum(batch) for batch in unsorted)
-    for k in range(0, len(batches) - WINDOW, WINDOW):  # no run of batches holds short rows only
-        assert max(length for batch in batches[k : k + WINDOW] for length in batch) > 20
+
+    def batches(rows):
+        return [[len(row["input_ids"]) for row in rows[k : k + 8]] for k in range(0, len(rows), 8)]
+
+    def filling(rows):
+        return sum(max(batch) * len(batch) - sum(batch) for batch in batches(rows))
+
+    assert filling(ordered) < 0.6 * filling(rows)
+    median = sorted(lengths)[len(lengths) // 2]
+    for k in range(0, len(rows) // 8 - WINDOW, WINDOW):  # no run of batches holds short rows only
+        assert max(map(max, batches(ordered)[k : k + WINDOW])) > median

@@ -157,11 +157,12 @@ def run_stage(
         "supervised_tokens": 0,
         "seconds": 0.0,
         "curve": [],
+        "pending": [],  # losses since the last point of the curve
     }
     record = load_state(output / "resume", model, parts, record)
     rates = [group["lr"] for group in (part.param_groups[0] for part in optimizers(model, stage))]
     cache: dict[int, Any] = {}
-    began, losses = time.perf_counter() - record["seconds"], []
+    began = time.perf_counter() - record["seconds"]
     while record["step"] < min(total, stop_after or total):
         step = record["step"]
         ids, labels = (x.to(device) for x in batch_of_step(stage, tokenizer, seed, step, cache))
@@ -181,7 +182,7 @@ def run_stage(
         for part in parts:
             part.step()
         model.zero_grad(set_to_none=True)
-        losses.append(loss.item())
+        record["pending"].append(loss.item())
         record |= {
             "step": step + 1,
             "tokens": record["tokens"] + int((ids != 1).sum()),
@@ -189,14 +190,15 @@ def run_stage(
             "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum()),
         }
         if record["step"] % 50 == 0 or record["step"] == total:
-            record["curve"].append([record["step"], round(sum(losses) / len(losses), 4)])
-            losses = []
+            record["curve"].append([record["step"], round(sum(record["pending"]) / len(record["pending"]), 4)])
+            record["pending"] = []
         if record["step"] % save_every == 0 or record["step"] == stop_after:
             save_state(output / "resume", model, parts, record)
         if on_step:
             on_step(record["step"], total, loss.item())
     if record["step"] == total:
         save_model(model.cpu(), output)
+        del record["pending"]
         record["versions"] = {"python": platform.python_version(), "torch": torch.__version__}
         record["device"] = device
         atomic_write_json(output / "training.json", record)
