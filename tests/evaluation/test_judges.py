@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from toolslm_helpers.agent.search import Episode, Step
 from toolslm_helpers.agent.virtual_api import Status
-from toolslm_helpers.data.queries import Call, Fact, Goal
+from toolslm_helpers.data.goals import Call, Fact, Goal
 from toolslm_helpers.data.records import Api, Parameter, Query
 from toolslm_helpers.evaluation.judges import ExactJudge, contains, leaves, observed_values
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from toolslm_helpers.agent.search import Step, offered_tools, opening_messages
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi
+from toolslm_helpers.data.goals import Call, PlanStep, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of, standardize
-from toolslm_helpers.data.queries import Call, PlanStep, WorldQuery, test_queries, train_queries
+from toolslm_helpers.data.queries import test_queries, train_queries
 from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.data.toolbench import read_rows, read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
 from toolslm_helpers.data.trees import chain_tree, training_rows

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi, observation_text
+from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import function_of, standardize
-from toolslm_helpers.data.queries import WorldQuery
 from toolslm_helpers.data.records import Message, Query
 from toolslm_helpers.data.world import World
 from toolslm_helpers.model.decoding import generate_batch

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
+from toolslm_helpers.data.goals import Call, Fact, Goal, PlanStep, WorldQuery
 from toolslm_helpers.data.records import Query
 from toolslm_helpers.data.tools import LASTING_FAULTS, WorldApi
 from toolslm_helpers.data.values import draw_extra_value, spoken
@@ -24,62 +24,6 @@ MAX_PROMPT_CHARACTERS = 620  # a prompt with its APIs then fits in 384 tokens of
 TEST_QUERIES = {name: 100 if name == "G3_instruction" else 200 for name in SETS}
 ASK_SHARE, GIVE_UP_SHARE = 0.07, 0.06
 TRAINING_MIX = {"G1": 0.45, "G2": 0.40, "G3": 0.15}
-
-
-@dataclass(frozen=True)
-class Call:
-    """One API call: tool, API, arguments."""
-
-    tool_name: str
-    api_name: str
-    arguments: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A value that the answer must contain, as said; any one of ``calls`` yields it."""
-
-    value: str
-    calls: tuple[Call, ...]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What solves a query: facts to find, or something missing to ask for, or nothing, because no API can help.
-
-    ``allowed`` are values that may stand in the answer without being asked for; ``missing`` the names of what the query lacks.
-    """
-
-    kind: Literal["answer", "ask", "give_up"]
-    facts: tuple[Fact, ...] = ()
-    allowed: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PlanStep:
-    """One value an expert would look up: the attribute of an entity, and the calls that yield it, in the order of the API list.
-
-    ``asked`` is an argument as the user said it where no API accepts it so: {"days": 30} where at most 7 are allowed.
-    """
-
-    attribute: str
-    entity: str
-    value: object
-    calls: tuple[Call, ...]
-    asked: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class WorldQuery:
-    """A query of the world: ToolBench's record, the goal for the judge, the plan for the expert, and where it comes from."""
-
-    query: Query
-    goal: Goal
-    plan: tuple[PlanStep, ...]
-    set_name: str
-    template: str
-    values: tuple[str, ...]  # what the query says of its own: names, numbers, dates
 
 
 @dataclass(frozen=True)

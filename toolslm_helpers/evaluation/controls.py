@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from toolslm_helpers.agent.search import Conversation
 from toolslm_helpers.agent.virtual_api import Status
+from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import FINISH, function_name, identifier
-from toolslm_helpers.data.queries import WorldQuery
 from toolslm_helpers.data.records import Api
 from toolslm_helpers.evaluation.judges import observed_values
 from toolslm_helpers.text.protocol import write_action

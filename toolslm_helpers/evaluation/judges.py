@@ -12,8 +12,8 @@ from typing import Any
 
 from toolslm_helpers.agent.search import Episode, Step
 from toolslm_helpers.agent.virtual_api import ArgumentError, Status, parse_arguments
+from toolslm_helpers.data.goals import Call, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_name, identifier
-from toolslm_helpers.data.queries import Call, WorldQuery
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toolslm_helpers.agent.search import Agent, Episode, ModelAgent, play_episodes
-from toolslm_helpers.data.queries import WorldQuery, test_queries
+from toolslm_helpers.data.goals import WorldQuery
+from toolslm_helpers.data.queries import test_queries
 from toolslm_helpers.data.world import SETS, World
 from toolslm_helpers.evaluation.judges import ExactJudge, Verdict
 from toolslm_helpers.evaluation.statistics import wilson

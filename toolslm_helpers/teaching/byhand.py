@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from toolslm_helpers.agent.search import Episode, Step
 from toolslm_helpers.agent.virtual_api import ArgumentError, Status, check_arguments, observation_text, parse_arguments
+from toolslm_helpers.data.goals import Call, Fact, Goal, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of
-from toolslm_helpers.data.queries import Call, Fact, Goal, WorldQuery
 from toolslm_helpers.data.records import Api, Message, Parameter, Query, Trajectory
 from toolslm_helpers.text.protocol import prompt_messages, write_action
 
