@@ -49,7 +49,7 @@ TINY = Size(
 
 SMOKE = Size(
     name="smoke", model="instruct", data="world", rendering="compact", max_length=768, batch_size=8, accumulation=1,
-    learning_rate=1e-3, warmup_steps=4, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
+    learning_rate=5e-4, warmup_steps=4, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
     gradient_checkpointing=False, train_trajectories=160, eval_queries_per_set=4,
 )  # fmt: skip
 
