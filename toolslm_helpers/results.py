@@ -55,19 +55,22 @@ def as_fields(pass_rate: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     return {model: {name: SimpleNamespace(**rate) for name, rate in sets.items()} for model, sets in pass_rate.items()}
 
 
+def _table_rows(pass_rate: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """[set, a cell for each model] for every set, in the words of the lessons' own table."""
+    words = {(row.set_name, row.model): row.words for row in views.pass_rate_rows(as_fields(pass_rate))}
+    sets = dict.fromkeys(name for name, _ in words)
+    return [[name, *(words.get((name, model), "not judged") for model in pass_rate)] for name in sets]
+
+
 def pass_rate_table(pass_rate: dict[str, dict[str, Any]]) -> Table:
     """A row a set and a column a model, as in the paper's Table 2; every cell has rate, count and interval."""
-    words = {(row.set_name, row.model): row.words for row in views.pass_rate_rows(as_fields(pass_rate))}
     table = Table("set", *pass_rate, title="Pass rate (passed/n) [95% interval]")
-    for name in dict.fromkeys(name for name, _ in words):
-        table.add_row(name, *(words.get((name, model), "not judged") for model in pass_rate))
+    for row in _table_rows(pass_rate):
+        table.add_row(*row)
     return table
 
 
 def markdown_table(pass_rate: dict[str, dict[str, Any]]) -> str:
     """``pass_rate_table`` in Markdown, for README."""
-    words = {(row.set_name, row.model): row.words for row in views.pass_rate_rows(as_fields(pass_rate))}
-    lines = [f"| set | {' | '.join(pass_rate)} |", "|---" * (len(pass_rate) + 1) + "|"]
-    for name in dict.fromkeys(name for name, _ in words):
-        lines.append(f"| {name} | {' | '.join(words.get((name, model), 'not judged') for model in pass_rate)} |")
-    return "\n".join(lines)
+    head, *body = [f"| {' | '.join(row)} |" for row in [["set", *pass_rate], *_table_rows(pass_rate)]]
+    return "\n".join([head, "|---" * (len(pass_rate) + 1) + "|", *body])

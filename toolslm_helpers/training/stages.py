@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from toolslm_helpers.data.records import Trajectory
 from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, coin_word
 from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text
-from toolslm_helpers.model.checkpoints import load_model, new_model, save_model
+from toolslm_helpers.model.checkpoints import OPT_MINI, load_model, new_model, save_model
 from toolslm_helpers.training.corpus import instructions, pretraining_texts
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def batch_of_step(
         cache.clear()
         cache[group] = batches
     batch = cache[group][step % GROUP]
-    longest = min(768, max(len(ids) for ids, _ in batch))
+    longest = min(OPT_MINI["max_position_embeddings"], max(len(ids) for ids, _ in batch))
     ids = torch.tensor([(ids + [1] * (longest - len(ids)))[:longest] for ids, _ in batch])
     labels = torch.tensor([(labels + [-100] * (longest - len(labels)))[:longest] for _, labels in batch])
     return ids, labels
@@ -160,7 +160,6 @@ def run_stage(
         "pending": [],  # losses since the last point of the curve
     }
     record = load_state(output / "resume", model, parts, record)
-    rates = [group["lr"] for group in (part.param_groups[0] for part in optimizers(model, stage))]
     cache: dict[int, Any] = {}
     began = time.perf_counter() - record["seconds"]
     while record["step"] < min(total, stop_after or total):
@@ -168,7 +167,7 @@ def run_stage(
         ids, labels = (x.to(device) for x in batch_of_step(stage, tokenizer, seed, step, cache))
         warm = max(1, round(total * WARMUP_SHARE))
         factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
-        for part, rate in zip(parts, rates, strict=True):
+        for part, rate in zip(parts, (stage.matrix_rate, stage.rest_rate), strict=True):
             part.param_groups[0]["lr"] = rate * factor
         logits = model(input_ids=ids, attention_mask=(ids != 1).long()).logits  # (B, T, V)
         targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
