@@ -5,7 +5,9 @@ markers in README.md. tests/test_readme.py holds README, table and record togeth
 """
 
 import argparse
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text, read_json, repository_root
@@ -34,11 +36,18 @@ def replace_block(readme: str, block: str) -> str:
 
 
 def main() -> None:
-    from toolslm_helpers.teaching.plots import pass_rates
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", nargs="?", type=Path, default=repository_root() / "build" / "results.json")
-    results = read_json(parser.parse_args().results)
+    try:
+        record_run(read_json(parser.parse_args().results))
+    except WorkbookError as error:
+        sys.exit(str(error))
+
+
+def record_run(results: dict) -> None:
+    """Writes record, figure and README's block. Raises WorkbookError where the commit would not say what was run."""
+    from toolslm_helpers.teaching.plots import pass_rates
+
     root = repository_root()
     changed = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True).stdout
     if changed:
@@ -52,7 +61,9 @@ def main() -> None:
     folder = root / "docs" / "results"
     atomic_write_json(folder / f"{record['size']}.json", record)
     shown = {model: record["pass_rate"][model] for model in ("base", "instruct", "sft") if model in record["pass_rate"]}
-    (folder / "pass_rate.png").write_bytes(pass_rates(as_fields(shown), "Before and after one epoch of fine-tuning").png())
+    figure = pass_rates(as_fields(shown), "Before and after one epoch of fine-tuning").png()
+    (folder / ".pass_rate.png").write_bytes(figure)
+    os.replace(folder / ".pass_rate.png", folder / "pass_rate.png")  # whole, or not at all
     readme = root / "README.md"
     atomic_write_text(readme, replace_block(readme.read_text(encoding="utf-8"), readme_block(record)))
     print(f"Recorded {folder / (record['size'] + '.json')} at {commit}.")

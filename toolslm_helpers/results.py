@@ -1,12 +1,13 @@
 """What the lessons recorded, gathered: ``results.json`` and the table of pass rates."""
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from rich.table import Table
 
-from toolslm_helpers.files import DataError, read_json
+from toolslm_helpers.files import DataError, read_json, repository_root
 from toolslm_helpers.teaching import views
 
 FIELDS = ("lesson", "size", "seed", "seconds", "device", "versions", "values")
@@ -38,6 +39,19 @@ def gather(folder: Path, size: str, seed: int) -> dict[str, Any]:
         "lessons": {record["lesson"]: {"seconds": record["seconds"], "values": record["values"]} for record in records},
         "pass_rate": {model: sets for record in records for model, sets in record.get("pass_rate", {}).items()},
     }
+
+
+def provenance() -> dict[str, Any]:
+    """What a recorded figure must name: commit ("-dirty" where files differ from it), device, versions."""
+    from toolslm_helpers.teaching.lesson import device_name, package_versions
+
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        cwd=repository_root(),
+        capture_output=True,
+        text=True,
+    )
+    return {"commit": described.stdout.strip(), "device": device_name(), "versions": package_versions()}
 
 
 def duration(seconds: float | None) -> str:

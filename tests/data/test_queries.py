@@ -1,14 +1,16 @@
 """Queries: counts, shares, solvable as said, and nothing of a test query in training."""
 
 from collections import Counter
-from itertools import chain
+from itertools import chain, islice
 
 import pytest
 
+from toolslm_helpers.data import wording
 from toolslm_helpers.data.queries import TEST_QUERIES, test_queries, train_queries
-from toolslm_helpers.data.words import SEEN_THEMES, UNSEEN_THEMES
+from toolslm_helpers.data.words import MONTHS, SEEN_THEMES, UNSEEN_THEMES, is_held_out
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.files import WorkbookError
+from toolslm_helpers.training.corpus import instructions, pretraining_texts
 
 TRAINING = 2_000
 test_queries.__test__ = False  # a function of the package, not a test
@@ -103,16 +105,34 @@ def test_nothing_of_a_test_query_is_in_training(held_out, training):
                 assert not {api.category_name for api in q.query.api_list} & categories
 
 
-def test_words_of_unseen_categories_are_in_no_training_text(training):
-    from itertools import islice
+@pytest.mark.parametrize("part", ["frames", "forgetful", "phrases", "chains", "joins"])
+def test_the_halves_of_the_wording_share_nothing(part):
+    """All stages word their requests with the training half, so this holds for the texts of pre-training too."""
+    assert not set(getattr(wording.TRAINING, part)) & set(getattr(wording.HELD_OUT, part))
 
-    from toolslm_helpers.training.corpus import instructions, pretraining_texts
 
+@pytest.fixture(scope="module")
+def stage_texts():
+    """Texts as the two stages before fine-tuning read them."""
+    conversations = islice(instructions("0 0"), 500)
+    return [*islice(pretraining_texts("0 0"), 1_500), *(m.content for messages in conversations for m in messages)]
+
+
+def words_of(texts):
+    return {word for text in texts for word in "".join(c if c.isalpha() else " " for c in text).split()}
+
+
+def test_names_of_test_queries_are_in_no_stage(held_out, stage_texts):
+    """The last word of a coined name decides on which side of the split it is; none of those words is in any text."""
+    names = {v for queries in held_out.values() for q in queries for v in q.values if v[:1].isupper()} - set(MONTHS)
+    assert len(names) > 1_000 and all(map(is_held_out, names))
+    assert not {name.split()[-1] for name in names} & words_of(stage_texts)
+
+
+def test_words_of_unseen_categories_are_in_no_training_text(training, stage_texts):
     unseen = {word for theme in UNSEEN_THEMES for word in (*theme.kinds, *(a for a, _ in theme.attributes))}
-    texts = [*islice(pretraining_texts("0 0"), 1_500), *(m.content for ms in islice(instructions("0 0"), 500) for m in ms)]
-    texts += [q.query.query + " ".join(api.api_description for api in q.query.api_list) for q in training]
-    words = {word for text in texts for word in "".join(c if c.isalpha() else " " for c in text.lower()).split()}
-    assert not unseen & words
+    asked = [q.query.query + " ".join(api.api_description for api in q.query.api_list) for q in training]
+    assert not unseen & {word.lower() for word in words_of(stage_texts + asked)}
 
 
 def test_first_queries_do_not_depend_on_the_count(world, training):

@@ -9,7 +9,7 @@ from scipy import stats
 from transformers import OPTConfig, OPTForCausalLM
 
 from toolslm_helpers.files import WorkbookError
-from toolslm_helpers.model.decoding import generate_batch, next_token, probabilities
+from toolslm_helpers.model.decoding import generate_batch, next_token, only_allowed, probabilities
 
 VOCABULARY, POSITIONS = 60, 48
 
@@ -141,6 +141,43 @@ def test_sampled_frequencies_are_the_probabilities():
 def test_low_temperature_approaches_greedy():
     prompts = random_prompts(5)
     assert generate_batch(MODEL, prompts, 10, 1e-6, range(5), None) == generate_batch(MODEL, prompts, 10, 0, range(5), None)
+
+
+def test_only_allowed_by_hand():
+    logits = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    masked = only_allowed(logits, [[0, 2], None, [1]])
+    none = -torch.inf
+    assert masked.tolist() == [[1, none, 3], [4, 5, 6], [none, 8, none]] and logits[0, 1] == 2, "a copy"
+    assert probabilities(masked, 1.0)[2].tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="row 1: no token is allowed"):
+        only_allowed(logits, [None, [], None])
+
+
+def test_what_is_not_allowed_is_not_written_and_the_rest_keeps_its_odds():
+    """Each row has a rule of its own, which sees what the row has written; rows without one are as they would be anyway."""
+    prompts, asked = random_prompts(6), {row: [] for row in range(6)}
+
+    def allowed(row, written):
+        asked[row].append(list(written))
+        return None if row % 2 else [7, 8, 9] if len(written) < 4 else [5]
+
+    free = generate_batch(MODEL, prompts, 10, 1.0, range(6), 5)
+    held = generate_batch(MODEL, prompts, 10, 1.0, range(6), 5, allowed=allowed)
+    for row, ids in enumerate(held):
+        assert ids == free[row] if row % 2 else set(ids[:4]) <= {7, 8, 9} and ids[4:] == [5]
+        assert asked[row] == [ids[:k] for k in range(len(ids))], "asked once for every token, with all before it"
+    assert len({tuple(ids) for ids in held[::2]}) > 1, "which of the allowed is the model's choice"
+    assert generate_batch(MODEL, prompts, 10, 1.0, range(6), 5, allowed=lambda row, written: None) == free
+
+
+def test_greedy_takes_the_likeliest_of_the_allowed():
+    (first,) = generate_batch(MODEL, [[9, 10, 11]], 1, 0, [0], None)[0]
+    (second,) = generate_batch(
+        MODEL, [[9, 10, 11]], 1, 0, [0], None, allowed=lambda *_: [i for i in range(VOCABULARY) if i != first]
+    )[0]
+    with torch.inference_mode():
+        logits = MODEL.eval()(torch.tensor([[9, 10, 11]])).logits[0, -1]
+    assert [first, second] == logits.topk(2).indices.tolist()
 
 
 def test_bad_input_is_named():

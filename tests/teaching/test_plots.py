@@ -21,6 +21,7 @@ def every_plot():
     return {
         "learning_rate": plots.learning_rate([1.0, 2.0, 1.0, 0.0], 2),
         "loss_curve": plots.loss_curve([10, 20, 30], [3.0, 0.5, 0.75], [0.1] * 30, 4),
+        "loss_curves": plots.loss_curves({"short": [(1, 6.0), (10, 2.0)], "long": [(50, 4.0), (5000, 0.05)]}, 6.9),
         "pass_rates": plots.pass_rates(RATES),
     }
 
@@ -64,6 +65,27 @@ def test_the_loss_curve_draws_loss_above_rate_on_one_axis():
     assert len(bottom.lines[0].get_xdata()) == 30 and top.get_xlim() == bottom.get_xlim()
     assert top.get_ylabel() == "loss (nats)" and top.get_ylim()[0] == 0
     assert "3.00 nats at step 10" in plot.alt and "0.75 at step 30" in plot.alt and "lowest 0.50 at step 20" in plot.alt
+
+
+def test_loss_curves_share_one_picture_and_differ_without_colour():
+    plot = plots.loss_curves({"short": [(1, 6.0), (10, 2.0)], "long": [(50, 4.0), (5000, 0.05)]}, 6.9)
+    (axes,) = plot.figure.axes
+    guess, *lines = axes.lines
+    assert set(guess.get_ydata()) == {6.9} and axes.get_ylim()[1] > 6.9 and axes.get_ylim()[0] < 0.05
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in lines] == [
+        ([1, 10], [6.0, 2.0]),
+        ([50, 5000], [4.0, 0.05]),
+    ]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log") and len({line.get_marker() for line in lines}) == 2
+    assert "short: 6.00 nats at step 1, 2.000 at step 10; long: 4.00 nats at step 50, 0.050 at step 5000." in plot.alt
+    assert "6.90 nats for even guessing" in plot.alt
+
+
+def test_loss_curves_refuse_what_they_cannot_draw():
+    with pytest.raises(ValueError, match="6 curves, at most 5"):
+        plots.loss_curves({str(k): [(1, 1.0)] for k in range(6)}, 6.9)
+    with pytest.raises(ValueError, match="a loss of 0.0 cannot be drawn"):
+        plots.loss_curves({"done": [(1, 1.0), (2, 0.0)]}, 6.9)
 
 
 def test_the_end_of_the_warm_up_is_marked_where_it_is():

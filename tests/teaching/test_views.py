@@ -27,6 +27,7 @@ def sample_views():
     return {
         "trajectory": views.trajectory(toy_trajectory().messages),
         "tokens": views.tokens(["a", " b", "\n"], [5, 6, 7], [-100, 6, 7], ["user", "assistant", "assistant"]),
+        "token_losses": views.token_losses(["Lis", " ", "bon"], [4.0, 0.5, 0.01]),
         "episode": views.episode(episode),
         "pass_rates": views.pass_rates(rates),
         "hyperparameters": views.hyperparameters([HyperparameterRow("rate", "5e-5", "2e-3", "small model")]),
@@ -97,6 +98,22 @@ def test_tokens_of_different_lengths_are_refused():
         views.tokens(["a"], [1, 2], [1, 2], ["user", "user"])
 
 
+def test_token_losses_say_in_words_what_the_shade_says():
+    view = views.token_losses(["Lis", " ", "bon", "\n"], [4.0, 2.0, 0.1, 0.0999])
+    chips = BeautifulSoup(view.html, "html.parser").find_all("span", title=True)
+    assert [chip["title"] for chip in chips] == ["surprised", "surprised", "unsure", "sure"]
+    assert [chip.get_text("|") for chip in chips] == ["Lis|4.00", "␣|2.00", "bon|0.10", "⏎|0.10"]
+    shades = [re.search(r"background:(#\w+)", chip["style"])[1] for chip in chips]
+    assert shades[0] == shades[1] and len(set(shades)) == 3
+    assert view.text.splitlines()[-1] == "1 sure, 1 unsure, 2 surprised" and view.text.splitlines()[2].split() == [
+        "4.00",
+        "surprised",
+        "Lis",
+    ]
+    with pytest.raises(ValueError):
+        views.token_losses(["a", "b"], [1.0])
+
+
 @pytest.mark.parametrize(("piece", "shown"), [(" a", "␣a"), ("\n", "⏎"), ("", "∅"), ("\t<", "\t<")])
 def test_invisible_pieces_are_made_visible(piece, shown):
     assert views.visible(piece) == shown
@@ -142,12 +159,13 @@ def test_a_line_of_the_wrong_length_is_refused():
     [
         lambda s: views.trajectory([Message(role="user", content=s)]),
         lambda s: views.tokens([s], [1], [1], [s]),
+        lambda s: views.token_losses([s], [1.0]),
         lambda s: views.episode(Episode(1, s, (Step(s, s, s, s, 0),), "finish", s, "give_answer")),
         lambda s: views.pass_rates({s: {s: PassRate(1, 2, 0.1, 0.9)}}),
         lambda s: views.hyperparameters([HyperparameterRow(s, s, s + "!", s)], s),
         lambda s: views.grid([s], [[s]], s),
     ],
-    ids=["trajectory", "tokens", "episode", "pass_rates", "hyperparameters", "grid"],
+    ids=["trajectory", "tokens", "token_losses", "episode", "pass_rates", "hyperparameters", "grid"],
 )
 def test_every_text_is_escaped(make):
     view = make(NASTY)
@@ -167,7 +185,7 @@ def contrast(one, other):
 
 
 def test_text_is_readable_on_every_background():
-    for background in [*views.ROLE_TINTS.values(), views.HIGHLIGHT, views.PLAIN, views.HEADER]:
+    for background in [*views.ROLE_TINTS.values(), views.HIGHLIGHT, views.PLAIN, views.HEADER, views.ALARM]:
         assert contrast(views.INK, background) >= 7  # WCAG AAA
     for tint in views.ROLE_TINTS.values():
         assert contrast(views.SUPERVISED_LINE, tint) >= 3  # WCAG: graphics

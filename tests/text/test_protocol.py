@@ -107,7 +107,7 @@ def test_what_could_not_be_read_back_is_not_written(thought: str, action: str) -
 
 def test_compact_rendering_by_hand() -> None:
     assert render_function_compact(PRICE) == (
-        "get_price_for_zelvora(product:string, year:integer?, exact:boolean?): Price of a product in a year."
+        "Price of a product in a year: get_price_for_zelvora(product:string, year:integer?, exact:boolean?)"
     )
     assert render_function_compact(Function(name="f")) == "f()"
     assert system_text([PRICE, Function(name="f"), FINISH], "compact") == f"Use the APIs.\n{render_function_compact(PRICE)}\nf()"

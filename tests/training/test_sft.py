@@ -47,12 +47,12 @@ SHORT = replace(SMOKE, batch_size=4, warmup_steps=1)
 def test_collator_pads_and_keeps_labels(rows):
     batch = CheckedCollator(1)(rows)
     longest = max(len(row["input_ids"]) for row in rows)
-    assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape == (8, longest)
+    assert batch["input_ids"].shape == batch["labels"].shape == batch["position_ids"].shape == (8, longest)
     for k, row in enumerate(rows):
         n = len(row["input_ids"])
         assert batch["input_ids"][k, :n].tolist() == row["input_ids"] and (batch["input_ids"][k, n:] == 1).all()
         assert batch["labels"][k, :n].tolist() == row["labels"] and (batch["labels"][k, n:] == -100).all()
-        assert batch["attention_mask"][k].sum() == n
+        assert batch["position_ids"][k].tolist() == list(range(longest))
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_one_epoch_is_one_pass_and_the_seed_decides(start, tmp_path):
 
 
 def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
-    """The first logged loss is plain cross-entropy of the untrained model over supervised tokens, one batch."""
+    """The first logged loss is plain cross-entropy of the untrained model over supervised tokens, one batch; padding is masked here."""
     model, _ = load_start(start)
     batch = CheckedCollator(1)(rows)
     with torch.no_grad():
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        logits = model(input_ids=batch["input_ids"], attention_mask=(batch["input_ids"] != 1).long()).logits
     expected = torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=-100
     )

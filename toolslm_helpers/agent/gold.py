@@ -45,16 +45,17 @@ class _Expert:
 
     def look_up(self, step: PlanStep) -> bool:
         """Calls APIs until one yields the step's value: again after a passing failure, another one after a lasting failure."""
-        thought = f"I need the {step.attribute} of {step.entity}."
+        need = f"I need the {step.attribute} of {step.entity}."  # said again after a failure: the name is looked up by it
+        thought = need
         for call in step.calls:
             code = self._call(thought, call, dict(call.arguments) | dict(step.asked))
             if step.asked and code == Status.ERROR_MESSAGE:
-                code = self._call(f"The {next(iter(step.asked))} is too large.", call, call.arguments)
+                code = self._call(f"The {next(iter(step.asked))} is too large. {need}", call, call.arguments)
             if code in RETRY:
-                code = self._call("Try again.", call, call.arguments)
+                code = self._call(f"Try again. {need}", call, call.arguments)
             if code == Status.OK:
                 return True
-            thought = "Try another API."
+            thought = f"Try another API. {need}"
         return False
 
     def _call(self, thought: str, call: Call, arguments: Mapping[str, object]) -> int:

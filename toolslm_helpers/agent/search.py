@@ -87,22 +87,37 @@ class ModelAgent:
     tokenizer: "PreTrainedTokenizerFast"
     size: Size
 
+    @property
+    def limit(self) -> int:
+        """Tokens of prompt and turn together: the positions that the model has and that training has seen."""
+        return min(self.size.max_length, self.model.config.max_position_embeddings)
+
     def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
-        limit = min(self.size.max_length, self.model.config.max_position_embeddings)  # positions that training has seen
-        prompts = [prompt_ids(conversation.messages, self.tokenizer) for conversation in conversations]
-        fits = [len(prompt) < limit for prompt in prompts]
+        prompts = [self.prompt(conversation.messages) for conversation in conversations]
+        fits = [len(prompt) < self.limit for prompt in prompts]
         written = iter(
-            generate_batch(
-                self.model,
+            self._write(
+                [conversation for conversation, fit in zip(conversations, fits, strict=True) if fit],
                 [prompt for prompt, fit in zip(prompts, fits, strict=True) if fit],
-                self.size.max_new_tokens,
-                self.size.temperature,
-                [conversation.turn_seed for conversation, fit in zip(conversations, fits, strict=True) if fit],
-                self.tokenizer.eos_token_id,
-                max_length=limit,
             )
         )
         return [self._text(next(written)) if fit else None for fit in fits]
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The ids that the next turn is generated from."""
+        return prompt_ids(messages, self.tokenizer)
+
+    def _write(self, conversations: Sequence[Conversation], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The new ids of each conversation, given its prompt."""
+        return generate_batch(
+            self.model,
+            prompts,
+            self.size.max_new_tokens,
+            self.size.temperature,
+            [conversation.turn_seed for conversation in conversations],
+            self.tokenizer.eos_token_id,
+            max_length=self.limit,
+        )
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

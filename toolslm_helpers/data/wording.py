@@ -42,26 +42,73 @@ class Wording:
     endings: tuple[str, ...]
 
 
+# What may stand between an attribute and its entity.
+_LINKS = (
+    "of|for|at|under|from|with|by|listed for|recorded for|noted for|stored for|kept for|shown for|quoted for|"
+    "announced for|stated for|meant for|valid for|due for|found for|known for|written down for|assigned to|attached to|"
+    "linked to|tied to|related to|according to|connected with|reported by|measured at|found at|held by|held at|set by|"
+    "published by|in the books of|in the case of|in the data of|on the page of|on the sheet of|on the list of|concerning|"
+    "regarding|about|around|behind|that goes with|that comes with|that we have for|which applies to|that was noted for|"
+    "which stands under|as listed by|currently for|right now at|today at|these days for|exactly for"
+).split("|")
+
 TRAINING = Wording(
     openings=(*("",) * 12, "Hi! ", "Hello, ", "Good morning. ", "Quick question: ", "I am writing a report. ", "My team has a meeting. ",
-              "I have a small problem. ", "We are planning a trip. ", "Sorry to ask again. ", "My sister wants to help. "),
+              "I have a small problem. ", "We are planning a trip. ", "Sorry to ask again. ", "My sister wants to help. ", *("",) * 6,
+              "Hello there! ", "Hi, ", "Please: ", "Excuse me, ", "Listen: ", "Okay, ", "So, ", "Well, ", "Good day. ",
+              "My colleague is ill. ", "This is urgent. ", "I am new here. ", "I am back. ", "We talked before. ", "Here is my question. ",
+              "The meeting starts soon. ", "I am at the desk. ", "Our customer is on the phone. "),
     frames=("What is {np}?", "Tell me {np}.", "I need {np}.", "Give me {np}, please.", "Find {np}.", "Could you look up {np}?",
             "I want to know {np}.", "Please check {np}.", "Show me {np}.", "Do you know {np}?", "I would like to see {np}.",
             "Can you tell me {np}?", "Look for {np}.", "My friend asks for {np}.", "Report {np}.", "I am looking for {np}.",
-            "Help me find {np}.", "Let me know {np}.", "We need {np} today.", "Search for {np}.", "Please send me {np}.", "Would you get {np}?",
-            "It would help to have {np}.", "Is it possible to get {np}?", "I forgot {np}, what was it?", "How can I find out {np}?",
-            "You should have {np} somewhere.", "The task is to get {np}.", "Everyone talks about {np}, so tell me.", "Get {np}!",
-            "I must write down {np}.", "Who can tell me {np}?"),
+            "Help me find {np}.", "Let me know {np}.", "We need {np} today.", "Search for {np}.", "Please send me {np}.",
+            "Would you get {np}?", "It would help to have {np}.", "Is it possible to get {np}?", "I forgot {np}, what was it?",
+            "How can I find out {np}?", "You should have {np} somewhere.", "The task is to get {np}.",
+            "Everyone talks about {np}, so tell me.", "Get {np}!", "I must write down {np}.", "Who can tell me {np}?", "Fetch {np}.",
+            "Tell us {np}.", "Look at {np} and tell me.", "I would love to know {np}.", "Any idea about {np}?", "Where can I see {np}?",
+            "Now {np}.", "{np}?", "{np}, please.", "Just {np}.", "Only {np}, nothing else.", "Say {np}.", "What do you know about {np}?",
+            "What about {np}?", "How about {np}?", "Let me see {np}.", "Let me have {np}.", "Read me {np}.", "Bring me {np}.",
+            "Everybody here wants {np}.", "My teacher asked about {np}.", "They keep asking about {np}.", "I am curious about {np}.",
+            "I am interested in {np}.", "I am unsure about {np}.", "I have to report {np}.", "I could use {np}.", "Might you have {np}?",
+            "Are you able to find {np}?", "Can we get {np}?", "Could I see {np}?", "Would you tell me {np}?",
+            "Would it be possible to see {np}?", "Tell me about {np}.", "Inform me of {np}.", "Please find {np}.", "Please give us {np}.",
+            "Please look for {np} for us.", "Check {np}.", "Check {np} for me.", "Find {np} for me.", "Get me {np}.", "Get {np} for us.",
+            "Do a search for {np}.", "Do me a favour and find {np}.", "Somebody must know {np}.", "Nobody told me {np}.",
+            "You surely know {np}.", "This is about {np}.", "We were talking about {np}.", "We want {np}.", "We must have {np} now.",
+            "I lost {np}.", "I never saw {np}.", "I wrote {np} down wrongly, what is it?", "Remind me of {np}.", "Remind me what {np} is.",
+            "What was {np} again?", "What exactly is {np}?", "What could {np} be?", "whats {np}", "tell me {np} pls", "need {np}",
+            "looking for {np}", "i want {np}", "find {np} asap", "Have a look at {np}, would you?", "If you can, find {np}.",
+            "All I need is {np}.", "I am told to bring {np}.", "Here they want {np}.", "The question is: {np}.", "Question about {np}."),
     forgetful=("What is the {a}{x}?", "Tell me the {a}{x}.", "I need the {a}{x}.", "Could you look up the {a}{x}?", "Please check the {a}{x}.",
-               "Find the {a}{x} for me.", "Can you tell me the {a}{x}?", "I want to know the {a}{x}.", "Show me the {a}{x}."),
+               "Find the {a}{x} for me.", "Can you tell me the {a}{x}?", "I want to know the {a}{x}.", "Show me the {a}{x}.",
+               "Fetch the {a}{x}.", "What about the {a}{x}?", "Let me see the {a}{x}.", "I am curious about the {a}{x}.",
+               "The {a}{x}, please.", "Get me the {a}{x}.", "We want the {a}{x}.", "Remind me of the {a}{x}.", "whats the {a}{x}",
+               "need the {a}{x}", "Check the {a}{x}.", "Could I see the {a}{x}?", "My teacher asked about the {a}{x}.",
+               "Any idea about the {a}{x}?"),
     phrases=("the {a} of {e}{x}", "the {a} of {e}{x}", "the {a} for {e}{x}", "{e}'s {a}{x}", "the {a} that {e} has{x}", "the {a}{x} of {e}",
-             "the {a} at {e}{x}", "the {a} we know of {e}{x}", "the {a} (for {e}){x}"),
-    chains=("the {a} of the {via} of {e}{x}", "the {a} of {e}'s {via}{x}", "the {a} for the {via} of {e}{x}"),
-    entities=("{e}", "{e}", "{k} {e}", "the {k} {e}", "the {k} called {e}", "{e}, {ak},"),
-    joins=("{1} and {2}", "{1} and also {2}", "{1}, and {2}", "first {1}, then {2}"),
-    follow_ups=("Also, ", "Then: ", "And ", "After that: ", ""),
+             "the {a} at {e}{x}", "the {a} we know of {e}{x}", "the {a} (for {e}){x}", "the {a} listed for {e}{x}", "the {a} under {e}{x}",
+             "the {a} recorded for {e}{x}", "the {a} shown by {e}{x}", "the {a} written down for {e}{x}", "the {a} from {e}{x}",
+             "the {a} connected with {e}{x}", "the {a} people report of {e}{x}", *(f"the {{a}} {link} {{e}}{{x}}" for link in _LINKS),
+             *(f"the {{a}}{{x}} {link} {{e}}" for link in _LINKS[:12]), "the {a} that {e} shows{x}", "the {a} which {e} has{x}",
+             "the {a} that {e} reports{x}", "{e}'s own {a}{x}", "the {a} {e} has{x}", "for {e} the {a}{x}", "for {e}, the {a}{x}",
+             "as for {e}, the {a}{x}", "{e}: the {a}{x}", "{e}, the {a}{x}", "{e} {a}{x}", "{a} of {e}{x}", "{a} for {e}{x}",
+             "this {a} of {e}{x}", "a certain {a} of {e}{x}", "the exact {a} of {e}{x}"),
+    chains=("the {a} of the {via} of {e}{x}", "the {a} of {e}'s {via}{x}", "the {a} for the {via} of {e}{x}",
+            "the {a} that the {via} of {e} has{x}", "the {a} listed for the {via} of {e}{x}", "the {a} under {e}'s {via}{x}",
+            *(f"the {{a}} {link} the {{via}} {other} {{e}}{{x}}" for link, other in zip(_LINKS[:18], _LINKS[18:36], strict=True)),
+            *(f"the {{a}} {link} {{e}}'s {{via}}{{x}}" for link in _LINKS[:12]), "{e}'s {via} and the {a} of that {via}{x}",
+            "{e} has a {via}, and the {a} of that {via}{x}", "the {via} of {e}, more exactly its {a}{x}"),
+    entities=("{e}", "{e}", "{k} {e}", "the {k} {e}", "the {k} called {e}", "{e}, {ak},", *("{e}",) * 3, "our {k} {e}", "a {k} called {e}",
+              "that {k}, {e},", '"{e}"', "{e} ({k})", "{e} itself"),
+    joins=("{1} and {2}", "{1} and also {2}", "{1}, and {2}", "first {1}, then {2}", "{1}, then {2}", "{1}, also {2}",
+           "{1} and after that {2}", "{1} along with {2}", "{1} but also {2}", "{1} and then {2}", "{1}; {2}", "{1}, {2}",
+           "not only {1} but {2}", "{1} and, if you can, {2}", "at first {1} and later {2}", "{1} next to {2}"),
+    follow_ups=("Also, ", "Then: ", "And ", "After that: ", "", "Second, ", "Besides, ", "Further, ", "Oh, and ", "Finally, ", "Moreover, ",
+                "While you are at it: ", "Another thing. ", "Not to forget: ", "Then "),
     endings=(*("",) * 8, " Thanks!", " Thank you.", " It is for a report.", " Be quick, please.", " I have to know it today.",
-             " My boss is waiting.", " That is all."),
+             " My boss is waiting.", " That is all.", *("",) * 4, " Thank you so much.", " Please.", " We need it now.", " I am in a hurry.",
+             " That would help.", " Take your time.", " It matters.", " Nothing else for today.", " thx", " Best wishes.",
+             " I am waiting here."),
 )  # fmt: skip
 
 HELD_OUT = Wording(

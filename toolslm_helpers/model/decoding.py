@@ -6,7 +6,7 @@ is written in place, where transformers' DynamicCache copies itself for every to
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,22 @@ def next_token(logits: torch.Tensor, temperature: float, uniform: torch.Tensor) 
     return torch.searchsorted(cumulative, threshold, right=True)[:, 0]  # (B,) right: a token of probability 0 is never chosen
 
 
+def only_allowed(logits: torch.Tensor, allowed: Sequence[Sequence[int] | None]) -> torch.Tensor:
+    """A copy of ``logits`` (B, V) with minus infinity, probability 0, wherever an id is not in its row's ``allowed``; None allows all.
+
+    Raises ValueError for a row that allows nothing.
+    """
+    masked = torch.full_like(logits, -math.inf)
+    for row, ids in enumerate(allowed):
+        if ids is not None and not len(ids):
+            raise ValueError(
+                f"row {row}: no token is allowed. Usual cause: a text that can neither go on nor end; allow the end token."
+            )
+        chosen = slice(None) if ids is None else torch.as_tensor(ids, device=logits.device)
+        masked[row, chosen] = logits[row, chosen]
+    return masked  # (B, V)
+
+
 class _InPlaceLayer(DynamicLayer):
     """One layer's keys and values (B, H, T, K) in memory reserved once; each step writes one more position."""
 
@@ -78,6 +94,7 @@ def generate_batch(
     seeds: Sequence[int | Sequence[int]],
     stop_id: int | None,
     max_length: int | None = None,
+    allowed: Callable[[int, list[int]], Sequence[int] | None] | None = None,
 ) -> list[list[int]]:
     """Continues every prompt (token ids) by at most ``max_new_tokens`` tokens -> the new ids of each, in the prompts' order.
 
@@ -85,6 +102,8 @@ def generate_batch(
     and continuation together reach ``max_length``, which is the model's positions unless it is said to be less. Row i draws only
     from ``numpy.random.default_rng(seeds[i])``: the rows beside it change nothing but the last bits of its logits. Prompts are
     padded on the left, so that all rows write their next token in the same column.
+
+    ``allowed(i, written)``, if given, is asked before every token of row i which ids may follow those written so far; None means all.
 
     Raises ValueError for an empty prompt, one longer than that, or seeds that do not match the prompts;
     WorkbookError where the model computes NaN (its training diverged).
@@ -102,12 +121,12 @@ def generate_batch(
     model.eval()  # dropout would make greedy decoding random
     try:
         budgets = [min(max_new_tokens, positions - length) for length in lengths]
-        return _generate(model, prompts, budgets, temperature, seeds, stop_id)
+        return _generate(model, prompts, budgets, temperature, seeds, stop_id, allowed)
     finally:
         model.train(was_training)
 
 
-def _generate(model, prompts, budgets, temperature, seeds, stop_id) -> list[list[int]]:
+def _generate(model, prompts, budgets, temperature, seeds, stop_id, allowed) -> list[list[int]]:
     device = model.device
     outputs: list[list[int]] = [[] for _ in prompts]
     steps = max(budgets)
@@ -134,6 +153,8 @@ def _generate(model, prompts, budgets, temperature, seeds, stop_id) -> list[list
                 "The model computes NaN. Expected finite logits. Usual cause: its training diverged (learning rate too high, no "
                 "clipping, fp16 overflow). Look at its loss curve and train it again."
             )
+        if allowed is not None:  # rows that have ended write only padding: anything will do
+            logits = only_allowed(logits, [allowed(row, outputs[row]) if row in open_rows else None for row in rows])
         ids = next_token(logits, temperature, uniforms[:, step])[:, None]  # (B, 1)
         for i, (row, token) in enumerate(zip(rows, ids[:, 0].tolist(), strict=True)):
             if row in open_rows:

@@ -71,7 +71,7 @@ def start_lesson(lesson: str, size: str, seed: int, interactive: bool, output_di
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     _seed_everything(seed)
-    run = Lesson(lesson, resolved, seed, interactive, Path(output_dir).resolve(), _device(), _versions())
+    run = Lesson(lesson, resolved, seed, interactive, Path(output_dir).resolve(), device_name(), package_versions())
     print(f"lesson {run.name} · size {resolved.name} · seed {seed} · {run.device}")
     print(" · ".join(f"{name} {number}" for name, number in run.versions.items()))
     print(f"results go to {run.output_dir}")
@@ -91,7 +91,8 @@ def _seed_everything(seed: int) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time at every new tensor
 
 
-def _device() -> str:
+def device_name() -> str:
+    """The GPU and its memory, or the CPU and torch's threads."""
     import torch
 
     if torch.cuda.is_available():
@@ -99,7 +100,8 @@ def _device() -> str:
     return f"CPU ({torch.get_num_threads()} threads)"
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Python's version and that of every package in ``PACKAGES``."""
     found = {"python": platform.python_version(), "toolslm_helpers": __version__}
     for name in PACKAGES:
         try:

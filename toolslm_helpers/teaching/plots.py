@@ -80,6 +80,39 @@ def loss_curve(steps: Sequence[int], losses: Sequence[float], rates: Sequence[fl
     return Plot(figure, alt)
 
 
+def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]], guess: float) -> Plot:
+    """{name: (step, loss in nats) points} on logarithmic scales; ``guess``, the loss of even guessing, is a dotted line.
+
+    The scales are logarithmic so that a run of ten steps and one of ten thousand, a loss of 5 and one of 0.05, fit one picture. Raises
+    ValueError for more curves than there are markers, and for a loss of 0 or less, which has no place on such a scale.
+    """
+    if len(curves) > len(SERIES):
+        raise ValueError(f"loss_curves: {len(curves)} curves, at most {len(SERIES)} can be told apart. Draw two figures.")
+    low = min(loss for points in curves.values() for _, loss in points)
+    if low <= 0:
+        raise ValueError(f"loss_curves: a loss of {low} cannot be drawn on a logarithmic scale; every loss must be above 0.")
+    figure, (axes,) = _figure(4.6)
+    axes.set(xscale="log", yscale="log")
+    axes.axhline(guess, color=GREY, linestyle=":", linewidth=2)
+    axes.annotate("even guessing", (1, guess), xycoords=axes.get_yaxis_transform(), xytext=(-6, 6), textcoords="offset points",
+                  ha="right", fontsize=FONT_SIZE, color=GREY)  # fmt: skip
+    words = []
+    for (name, points), (colour, marker) in zip(curves.items(), SERIES, strict=False):
+        steps, losses = zip(*points, strict=True)
+        every = 1 if len(steps) <= 15 else 0.08  # 0.08: markers evenly spaced to the eye, not by step
+        axes.plot(steps, losses, label=name, color=colour, marker=marker, markersize=7, markevery=every, linewidth=2)
+        words.append(f"{name}: {losses[0]:.2f} nats at step {steps[0]}, {losses[-1]:.3f} at step {steps[-1]}")
+    axes.set_ylim(top=guess * 2)
+    axes.set_xlabel("step (each mark ten times the last)", fontsize=FONT_SIZE)
+    axes.set_ylabel("loss (nats)", fontsize=FONT_SIZE)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    figure.legend(fontsize=FONT_SIZE, loc="outside lower center", ncols=min(3, len(curves)), frameon=False)
+    alt = f"Training loss on logarithmic scales, below a line at {guess:.2f} nats for even guessing. {'; '.join(words)}."
+    return Plot(figure, alt)
+
+
 def _draw_rates(axes: "Axes", rates: Sequence[float], warmup_steps: int) -> None:
     axes.plot(range(1, len(rates) + 1), rates, color=ORANGE, linestyle="-.", linewidth=2)
     axes.axvline(warmup_steps, color=GREY, linestyle=":", linewidth=2)

@@ -15,7 +15,7 @@ IGNORED = -100  # PyTorch's word for "no label here"
 
 # Backgrounds are light tints of the Okabe-Ito colours, which stay apart for the common kinds of colour blindness.
 ROLE_TINTS = {"system": "#e8e8e8", "user": "#fdf3d0", "assistant": "#d6ecfa", "function": "#d9f2e9"}
-HIGHLIGHT, PLAIN, HEADER = "#fdf3d0", "#ffffff", "#f0f0f0"
+HIGHLIGHT, PLAIN, HEADER, ALARM = "#fdf3d0", "#ffffff", "#f0f0f0", "#fbe0d2"
 INK, LINE, SUPERVISED_LINE = "#1a1a1a", "#b5b5b5", "#0072b2"
 BOX = (
     f"color:{INK};background:{PLAIN};font-family:ui-monospace,Menlo,Consolas,monospace;font-size:15px;line-height:1.45;"
@@ -120,6 +120,48 @@ def tokens(pieces: Sequence[str], input_ids: Sequence[int], labels: Sequence[int
 def visible(piece: str) -> str:
     """A token's text with its spaces and line breaks made visible."""
     return piece.replace(" ", "␣").replace("\n", "⏎") or "∅"
+
+
+# --- how hard each token was
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """One token and what predicting it cost, in nats."""
+
+    piece: str
+    loss: float
+
+    @property
+    def word(self) -> str:
+        """How the model felt about it: a share above 90% is "sure", one below 14% (2 nats) "surprised"."""
+        return "sure" if self.loss < 0.1 else "unsure" if self.loss < 2 else "surprised"
+
+
+def loss_rows(pieces: Sequence[str], losses: Sequence[float]) -> list[LossRow]:
+    """A row for each predicted token. Raises ValueError where the two lengths differ."""
+    return [LossRow(piece, float(loss)) for piece, loss in zip(pieces, losses, strict=True)]
+
+
+def token_losses(pieces: Sequence[str], losses: Sequence[float]) -> View:
+    """Tokens with the loss of each in nats, shaded by how surprised the model was; the words are counted below.
+
+    The first token of a text has no loss: leave it out of both.
+    """
+    rows = loss_rows(pieces, losses)
+    tints = {"sure": PLAIN, "unsure": HIGHLIGHT, "surprised": ALARM}
+    chips, lines = [], [f"{'nats':>6}  {'':<9}  token"]
+    for row in rows:
+        chips.append(
+            f'<span title="{row.word}" style="{CHIP};background:{tints[row.word]};border:1px solid {LINE}">'
+            f'<b style="white-space:pre">{escape(visible(row.piece))}</b><br><span style="font-size:12px">{row.loss:.2f}</span></span>'
+        )
+        lines.append(f"{row.loss:>6.2f}  {row.word:<9}  {visible(row.piece)}")
+    felt = [row.word for row in rows]
+    count = ", ".join(f"{felt.count(word)} {word}" for word in tints)
+    key = " ".join(f'<span style="background:{tint};padding:1px 6px">{word}</span>' for word, tint in tints.items())
+    head = "in each box: token, nats"
+    return View(_box(f"<div>{key} · {head}</div>{''.join(chips)}<div>{count}</div>"), "\n".join([head, *lines, count]))
 
 
 # --- an episode

@@ -85,14 +85,18 @@ def _read_arguments(text: str) -> tuple[dict[str, Any], str | None]:
 
 
 def render_function_compact(function: Function) -> str:
-    """One line: ``get_price_for_shop(product:string, year:integer?): Price of a product.`` A ``?`` marks what may be left out."""
+    """One line: ``Price of a product: get_price_for_shop(product:string, year:integer?)``. A ``?`` marks what may be left out.
+
+    The description stands first because a causal model reads from left to right: when it comes to a name, it must already know what
+    the name is good for, or it has nothing to find the name by.
+    """
     required = function.parameters.get("required", ())
     parameters = ", ".join(
         f"{name}:{schema.get('type', 'string')}{'' if name in required else '?'}"
         for name, schema in function.parameters.get("properties", {}).items()
     )
     description = " ".join(own_description(function).split())
-    return f"{function.name}({parameters})" + (f": {description}" if description else "")
+    return (f"{description.rstrip('.')}: " if description else "") + f"{function.name}({parameters})"
 
 
 def system_text(functions: Sequence[Function], rendering: Rendering, tools: Sequence[tuple[str, str]] = ()) -> str:

@@ -11,9 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from toolslm_helpers.data.records import Message
-from toolslm_helpers.data.values import draw_extra, draw_value, sentence, spoken
+from toolslm_helpers.data.tools import EXTRA_TYPES, describe, name_api
+from toolslm_helpers.data.values import draw_extra, draw_extra_value, draw_value, sentence, spoken
 from toolslm_helpers.data.wording import TRAINING, Need, phrase, request
-from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, article, coin_name, coin_word
+from toolslm_helpers.data.words import (
+    EXTRA_PARAMETERS,
+    MODIFIERS,
+    SEEN_THEMES,
+    SHARED_ATTRIBUTES,
+    article,
+    coin_name,
+    coin_word,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ def _kind(rng: random.Random) -> str:
 def _attribute(rng: random.Random) -> tuple[str, str]:
     """(phrase, value kind): a real noun or a coined one, with a modifier more often than not."""
     noun, value_kind = rng.choice(_ATTRIBUTES)
+    if rng.random() < 0.1:
+        value_kind = "l"  # lists are rare among the world's attributes, and a list in JSON is read in a way of its own
     if rng.random() < 0.45:
         noun = coin_word(rng, False)
     return (f"{rng.choice(MODIFIERS)} {noun}" if rng.random() < 0.55 else noun), value_kind
@@ -75,7 +86,7 @@ def records(rng: random.Random) -> Text:
             record = {_snake(a): v for a, v in values.items()}
             lines.append(json.dumps({kind: entity} | record if layout == 2 else {entity: record}))
     cells = [(entity, a, v) for entity, values in table.items() for a, v in values.items()]
-    for _ in range(rng.randint(2, 3)):
+    for _ in range(rng.randint(2, 4)):
         asked = rng.sample(cells, min(len(cells), rng.choice((1, 1, 2))))
         needs = [Need(a, kind, entity) for entity, a, _ in asked]
         answer = " ".join(sentence(a, entity, v) for entity, a, v in asked)
@@ -92,56 +103,69 @@ def _snake(text: str) -> str:
 
 def entry_name(rng: random.Random, attribute: str, kind: str) -> str:
     """A made-up name of an entry: mostly it speaks of what it holds, sometimes it is opaque and only its description tells."""
-    a, k = _snake(attribute), _snake(kind)
-    name = rng.choice((f"get_{a}", f"{a}_lookup", f"find_{a}", f"{k}_{a}", f"{a}_by_{k}", f"fetch_{a}", a, f"read_{a}", f"check_{a}",
-                       f"{a}_of_{k}", f"{a}_info", f"v{rng.randint(1, 9)}_{coin_word(rng, False)}", f"entry_{rng.randint(1, 99)}"))  # fmt: skip
-    return f"{name}_{rng.choice(('in', 'from', 'for', 'of'))}_{coin_word(rng, False)}"
+    return f"{name_api(rng, attribute, kind)}_{rng.choice(('in', 'from', 'for', 'of'))}_{coin_word(rng, False)}"
 
 
-def describe(rng: random.Random, attribute: str, kind: str) -> str:
-    """A description of an entry that holds an attribute of a kind of thing."""
-    return rng.choice((f"{attribute.capitalize()} of {article(kind)}.", f"Returns the {attribute} of {article(kind)}.",
-                       f"Get the {attribute} for {article(kind)}.", f"The {attribute} of one {kind}.", f"{attribute.capitalize()} by {kind}.",
-                       f"Look up the {attribute} of any {kind}.", f"Holds the {attribute} for each {kind}."))  # fmt: skip
+def _fields(rng: random.Random, kind: str, extra: str | None) -> str:
+    """The fields of an entry with their types: one for the entity, and now and then a further one that may be optional."""
+    field = rng.choice((kind, kind, f"{kind}_name", "name", coin_word(rng, False)))
+    text = f"{field}:string"
+    if extra:
+        text += f", {extra}:{'integer' if EXTRA_TYPES[extra] == 'number' else 'string'}{rng.choice(('', '?'))}"
+    return text
 
 
 def dictionary(rng: random.Random) -> Text:
     """A dictionary of made-up names with descriptions, then look-ups by what is needed: the answer is a name, copied to the letter."""
-    kind = _kind(rng)
-    entries = {a: entry_name(rng, a, kind) for a, _ in _attributes(rng, rng.randint(2, 5))}
-    lines, turns = [], []
-    for a, name in entries.items():
-        fields = [_snake(kind)] + [draw_extra(rng, False)[0]] * (rng.random() < 0.3)
-        lines.append(f"{name}({', '.join(fields)}): {describe(rng, a, kind)}")
-    for _ in range(rng.randint(2, 3)):
-        attribute = rng.choice(list(entries))
-        need, name = Need(attribute, kind, coin_name(rng, False)), entries[attribute]
-        if rng.random() < 0.15:
-            need, name = Need(_attribute(rng)[0], kind, need.entity), "none"
-        if rng.random() < 0.7:
-            turns.append((_ask(rng, need), f"Need: the {need.attribute} of {need.entity}.\nEntry: {name}"))
+    kind, other = _kind(rng), _kind(rng)
+    entries: dict[tuple[str, str], str] = {}
+    lines: list[str] = []
+    for a, _ in _attributes(rng, rng.randint(2, 5)):
+        of = other if rng.random() < 0.25 else kind
+        entries[a, of] = entry_name(rng, a, of)
+        extra = draw_extra(rng, False)[0] if rng.random() < 0.3 else None
+        lines.append(f"{describe(rng, a, of, extra).rstrip('.')}: {entries[a, of]}({_fields(rng, of, extra)})")
+    turns = []
+    for _ in range(rng.randint(2, 4)):
+        (attribute, of), name = rng.choice(list(entries.items()))
+        need = Need(attribute, of, coin_name(rng, False), _said(rng))
+        unknown = _attribute(rng)[0]
+        if rng.random() < 0.12 and all(unknown != a for a, _ in entries):
+            need, name = Need(unknown, of, need.entity), "none"
+        if rng.random() < 0.3:
+            turns.append((f"I need the {need.attribute} of {article(of)}.", f"Entry: {name}"))
         else:
-            turns.append((f"Need: the {need.attribute} of {article(kind)}.", f"Entry: {name}"))
+            turns.append((_ask(rng, need), f"I need the {need.attribute} of {need.entity}.\nEntry: {name}"))
     return Text("\n".join(lines), tuple(turns))
 
 
+def _said(rng: random.Random) -> tuple[str, ...]:
+    return (draw_extra(rng, False)[2],) if rng.random() < 0.2 else ()
+
+
 def forms(rng: random.Random) -> Text:
-    """A form with named fields, a request, and the form filled in as JSON: names and numbers are copied, a missing field is said."""
-    turns = []
-    for _ in range(rng.randint(2, 3)):
-        kind, attribute, entity = _kind(rng), _attribute(rng)[0], coin_name(rng, False)
-        key = rng.choice((_snake(kind), f"{_snake(kind)}_name", "name", coin_word(rng, False)))
+    """Forms with named fields, and requests that fill one of them in as JSON: names and numbers are copied, a missing field is said."""
+    kind, lines, turns = _kind(rng), [], []
+    titles = [entry_name(rng, a, kind) for a, _ in _attributes(rng, rng.randint(1, 3))]
+    signatures: list[tuple[str, str | None]] = []
+    for title in titles:
+        extra = rng.choice(EXTRA_PARAMETERS)[0] if rng.random() < 0.6 else None
+        signatures.append((_fields(rng, kind, extra), extra))
+        lines.append(f"{title}({signatures[-1][0]})")
+    for _ in range(rng.randint(2, 4)):
+        k = rng.randrange(len(titles))
+        fields, extra = signatures[k]
+        key = fields.split(":")[0]
+        entity, said = coin_name(rng, False), ()
         filled: dict[str, object] = {key: entity}
-        extras = []
-        if rng.random() < 0.45:
-            name, value, said = draw_extra(rng, False)
-            filled[name] = value
-            extras.append(said)
-        missing = rng.choice(list(filled)) if rng.random() < 0.2 else None
-        need = Need(attribute, kind, "" if missing == key else entity, () if missing and missing != key else tuple(extras))
+        if extra and (not fields.endswith("?") or rng.random() < 0.5):
+            filled[extra] = draw_extra_value(rng, extra, False)
+            said = (rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == extra]).format(filled[extra]),)
+        missing = rng.choice(list(filled)) if rng.random() < 0.15 and not fields.endswith("?") else None
+        need = Need(_attribute(rng)[0], kind, "" if missing == key else entity, () if missing else said)
         answer = json.dumps(filled) if missing is None else f"Please tell me the {missing.replace('_', ' ')}."
-        turns.append((f"Fields: {', '.join(filled)}.\n{_ask(rng, need)}", answer))
-    return Text("", tuple(turns))
+        turns.append((f"{_ask(rng, need)}\nForm: {titles[k]}", answer))
+    return Text("\n".join(lines), tuple(turns))
 
 
 def needs_listed(rng: random.Random) -> Text:
@@ -150,7 +174,35 @@ def needs_listed(rng: random.Random) -> Text:
     for _ in range(rng.randint(3, 4)):
         kind = _kind(rng)
         needs = [Need(_attribute(rng)[0], kind, coin_name(rng, False)) for _ in range(rng.choice((1, 1, 2)))]
-        turns.append((_ask(rng, *needs), "\n".join(f"Need: the {n.attribute} of {n.entity}." for n in needs)))
+        turns.append((_ask(rng, *needs), "\n".join(f"I need the {n.attribute} of {n.entity}." for n in needs)))
+    return Text("", tuple(turns))
+
+
+def remaining(rng: random.Random) -> Text:
+    """Requests for several things, some of which are known already: the answer says what comes next, or that nothing does."""
+    turns = []
+    for _ in range(rng.randint(2, 4)):
+        kind = _kind(rng)
+        needs = [Need(_attribute(rng)[0], kind, coin_name(rng, False), _said(rng)) for _ in range(rng.choice((1, 2, 2, 3)))]
+        known = rng.randint(0, len(needs))
+        lines = [_ask(rng, *needs), *(f"Known: the {need.attribute} of {need.entity}." for need in needs[:known])]
+        answer = f"I need the {needs[known].attribute} of {needs[known].entity}." if known < len(needs) else "That is all."
+        turns.append(("\n".join(lines), answer))
+    return Text("", tuple(turns))
+
+
+def replies(rng: random.Random) -> Text:
+    """What somebody needed and the records that came, as JSON: the answer says each value that was needed, and nothing else."""
+    turns = []
+    for _ in range(rng.randint(2, 3)):
+        lines, answer = [], []
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            entity, attributes = coin_name(rng, False), _attributes(rng, rng.randint(1, 3))
+            record = {a: _value(rng, k) for a, k in attributes}
+            wanted = rng.choice(attributes)[0]
+            lines += [f"I need the {wanted} of {entity}.", json.dumps({_snake(a): v for a, v in record.items()})]
+            answer.append(sentence(wanted, entity, record[wanted]))
+        turns.append(("\n".join(lines), " ".join(answer)))
     return Text("", tuple(turns))
 
 
@@ -211,18 +263,14 @@ def story(rng: random.Random) -> Text:
 
 
 KINDS: dict[Callable[[random.Random], Text], float] = {
-    records: 0.26, dictionary: 0.28, forms: 0.18, needs_listed: 0.06, chains: 0.08, repeats: 0.07, story: 0.07,
+    records: 0.18, dictionary: 0.26, forms: 0.18, replies: 0.12, remaining: 0.06, needs_listed: 0.05, chains: 0.07, repeats: 0.04, story: 0.04,
 }  # fmt: skip
 
 
 # Instruction tuning dwells on what takes longest to learn: finding the one entry that fits, and copying its name to the letter.
 ASKED: dict[Callable[[random.Random], Text], float] = {
-    dictionary: 0.5,
-    forms: 0.22,
-    records: 0.14,
-    chains: 0.09,
-    needs_listed: 0.05,
-}
+    dictionary: 0.34, forms: 0.22, replies: 0.16, records: 0.08, remaining: 0.08, chains: 0.06, needs_listed: 0.06,
+}  # fmt: skip
 
 
 def pretraining_texts(seed: str) -> Iterator[str]:

@@ -22,7 +22,8 @@ def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon over matrices only. ``lr`` is the size of an update's entries relative to 0.2 times sqrt(larger side), ``momentum`` Nesterov's."""
+    """Muon over matrices only. ``lr`` is the spectral norm of an update (for a tall matrix times the root of rows by columns),
+    ``momentum`` Nesterov's."""
 
     def __init__(self, params, lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})

@@ -50,8 +50,10 @@ class SftRecord:
 class CheckedCollator:
     """Pads a batch on the right and refuses labels that are not what a mask makes of the ids.
 
-    Rows are {"input_ids", "labels"}; gives "input_ids", "labels", "attention_mask", all (B, T). Raises DataError for a row without a
-    supervised token (its loss would be NaN, or silently nothing) and for a label that is neither its id nor -100.
+    Rows are {"input_ids", "labels"}; gives "input_ids", "labels", "position_ids", all (B, T). There is no attention mask: what pads
+    stands behind all that is learned, where a causal model does not look, and without a mask attention takes its fast path. Raises
+    DataError for a row without a supervised token (its loss would be NaN, or silently nothing) and for a label that is neither its id
+    nor -100.
     """
 
     pad_id: int
@@ -73,7 +75,7 @@ class CheckedCollator:
         return {
             "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),  # (B, T)
             "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),  # (B, T)
-            "attention_mask": pad_sequence([torch.ones_like(i) for i in ids], batch_first=True, padding_value=0),  # (B, T)
+            "position_ids": torch.arange(max(map(len, ids))).repeat(len(ids), 1),  # (B, T)
         }
 
 

@@ -56,8 +56,8 @@ def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, co
 
 
 STAGES = {
-    "base": Stage("base", None, 7_500, 2.8e-3, 2e-3, _pretraining_documents),
-    "instruct": Stage("instruct", "base", 3_500, 2e-3, 1.5e-3, _instruction_documents),
+    "base": Stage("base", None, 2_400, 2e-2, 4e-3, _pretraining_documents),
+    "instruct": Stage("instruct", "base", 6_000, 5e-3, 1e-3, _instruction_documents),
 }
 
 
@@ -119,7 +119,7 @@ def optimizers(model: "OPTForCausalLM", stage: Stage) -> list["torch.optim.Optim
 
 
 def run_stage(
-    name: str,
+    stage: str | Stage,
     output: str | Path,
     seed: int = 0,
     steps: int | None = None,
@@ -128,10 +128,11 @@ def run_stage(
     stop_after: int | None = None,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs a stage ("base" or "instruct") into the folder ``output``; goes on where an earlier run of it stopped.
+    """Runs a stage ("base", "instruct" or one of your own) into the folder ``output``; goes on where an earlier run of it stopped.
 
-    ``steps`` is the length of the schedule, ``stop_after`` ends the run early (as a kill would, after a save), ``on_step`` hears
-    (step, steps, loss in nats). Returns the record that training.json holds: data, steps, tokens, seed, curve, versions.
+    ``start`` is a checkpoint's folder in place of the stage's own, ``steps`` the length of the schedule. ``stop_after`` ends the run
+    early (as a kill would, after a save), ``on_step`` hears (step, steps, loss in nats). Returns the record that training.json holds:
+    data, steps, tokens, seed, curve, versions.
     """
     import torch
     import torch.nn.functional as F
@@ -139,17 +140,20 @@ def run_stage(
     from toolslm_helpers.text.tokenizer import load_small_tokenizer
     from toolslm_helpers.training.resume import load_state, save_state
 
-    if name not in STAGES:
-        raise WorkbookError(f"stage {name!r} is not one of {', '.join(STAGES)}.")
-    stage, output = STAGES[name], Path(output)
+    if isinstance(stage, str):
+        if stage not in STAGES:
+            raise WorkbookError(f"stage {stage!r} is not one of {', '.join(STAGES)}.")
+        stage = STAGES[stage]
+    output = Path(output)
     total = steps or stage.steps
-    tokenizer = load_small_tokenizer()
-    model = load_model(start or stage.start)[0].train() if start or stage.start else new_model(seed)
+    before = start or stage.start
+    model, tokenizer = load_model(before) if before else (new_model(seed), load_small_tokenizer())
+    model.train()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     parts = optimizers(model, stage)
     record = {
-        "stage": name,
+        "stage": stage.name,
         "seed": seed,
         "steps": total,
         "step": 0,
@@ -169,12 +173,12 @@ def run_stage(
         factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
         for part, rate in zip(parts, (stage.matrix_rate, stage.rest_rate), strict=True):
             part.param_groups[0]["lr"] = rate * factor
-        logits = model(input_ids=ids, attention_mask=(ids != 1).long()).logits  # (B, T, V)
+        logits = model(input_ids=ids).logits  # (B, T, V); no mask: padding follows the text, and a causal model looks back only
         targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
         loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100)  # scalar, nats
         if not torch.isfinite(loss):
             raise WorkbookError(
-                f"stage {name}: loss is {loss.item()} at step {step}. Usual cause: too high a learning rate. The last save is kept."
+                f"stage {stage.name}: loss is {loss.item()} at step {step}. Usual cause: too high a learning rate. The last save is kept."
             )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,0 +1,69 @@
+"""A chat model as an agent: our conversation in its own chat template, with an instruction on how a call is written.
+
+An instruction is all that a model gets which was never trained on the protocol. So it says everything that the judge asks for.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolslm_helpers.agent.search import ModelAgent
+from toolslm_helpers.data.records import Message
+
+INSTRUCTION = """\
+You answer requests by calling APIs. In every turn write exactly three lines and nothing else:
+Thought: what you need
+Action: the name of one of the listed APIs, or Finish
+Action Input: a JSON object with the arguments
+You are then shown the result. When you know the answer, end with
+Action: Finish
+Action Input: {"return_type": "give_answer", "final_answer": "the answer in a sentence"}
+If the request lacks something that an API needs, end in the same way, and the final answer asks for it.
+If no listed API can help, end with
+Action: Finish
+Action Input: {"return_type": "give_up_and_restart"}"""
+
+_INPUT = re.compile(r"^[ \t]*Action Input:\s*", re.MULTILINE)
+
+
+def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """{"role", "content"} of a chat: the instruction once, then every request with its APIs, the turns, and each result as a user turn.
+
+    A chat template has no role for a function; and where examples come first, each brings a list of APIs of its own.
+    """
+    chat, apis = [{"role": "system", "content": INSTRUCTION}], ""
+    for message in messages:
+        if message.role == "system":
+            apis = message.content.partition("\n")[2]  # without the line before the list
+        elif message.role == "user":
+            chat.append({"role": "user", "content": f"APIs:\n{apis}\n\nRequest: {message.content}"})
+        elif message.role == "assistant":
+            chat.append({"role": "assistant", "content": message.content.strip()})
+        else:
+            chat.append({"role": "user", "content": f"Result: {message.content}"})
+    return chat
+
+
+def until_first_call(text: str) -> str:
+    """``text`` up to the end of its first Action Input that is JSON: what a stop sequence does for a model that goes on and plays the APIs."""
+    if (start := _INPUT.search(text)) is None:
+        return text
+    try:
+        _, end = json.JSONDecoder(strict=False).raw_decode(text, start.end())
+    except (ValueError, RecursionError):
+        return text
+    return text[:end]
+
+
+@dataclass(frozen=True)
+class ChatAgent(ModelAgent):
+    """A ``ModelAgent`` that speaks through its tokenizer's chat template. Lengths of ``size`` are in its own tokens."""
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        return self.tokenizer.apply_chat_template(
+            chat_messages(messages), add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        return until_first_call(super()._text(ids))

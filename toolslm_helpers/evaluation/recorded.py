@@ -1,0 +1,97 @@
+"""Agents that take longer than a lesson has: played once by a script in benchmarks/, recorded, and shown as recorded.
+
+docs/results/controls.json and baselines.json hold {"agents": {name: what became of it and how it was played}}.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from toolslm_helpers.agent.search import opening_messages
+from toolslm_helpers.data.goals import WorldQuery
+from toolslm_helpers.data.records import Record
+from toolslm_helpers.data.world import World
+from toolslm_helpers.evaluation.tooleval import Judged, PassRate, pass_rates
+from toolslm_helpers.files import DataError, read_json, repository_root
+from toolslm_helpers.text.protocol import Rendering
+
+
+class _Rate(Record):
+    passed: int
+    n: int
+    low: float
+    high: float
+
+
+class RecordedAgent(Record):
+    """What an agent passed, and all that is needed to play it again."""
+
+    about: str  # a sentence: what it is, and what it lacks
+    commit: str
+    device: str
+    versions: dict[str, str]
+    size: str
+    seed: int
+    temperature: float
+    max_iterations: int
+    examples: int  # before the conversation, as long as they fit
+    examples_shown: float  # how many of them stood there at the first turn, on average
+    weights: str  # SHA-256 of the file with the model's weights
+    prompts: str  # SHA-256 of what the queries show a model first: it says whether they are still the same
+    seconds: float
+    ended: dict[str, int]  # how many episodes ended by finish, iterations, context
+    pass_rate: dict[str, _Rate]
+
+    @property
+    def pass_rates(self) -> dict[str, PassRate]:
+        """{set: its pass rate}, and "all"."""
+        return {name: PassRate(rate.passed, rate.n, rate.low, rate.high) for name, rate in self.pass_rate.items()}
+
+
+def results_folder() -> Path:
+    """Where recorded results lie."""
+    return repository_root() / "docs" / "results"
+
+
+def read_recorded(name: str, folder: Path | None = None) -> dict[str, RecordedAgent]:
+    """{agent: its record} of ``<name>.json``; empty where nothing was recorded. Raises DataError that names the field for a damaged file."""
+    path = (folder or results_folder()) / f"{name}.json"
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    agents = content.get("agents") if isinstance(content, dict) else None
+    if not isinstance(agents, dict):
+        raise DataError(f"{path}: no field 'agents'. Make it again with benchmarks/{name}.py.")
+    try:
+        return {agent: RecordedAgent.model_validate(record) for agent, record in agents.items()}
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise DataError(f"{path}: {field}: {error.errors()[0]['msg']}. Make it again with benchmarks/{name}.py.") from error
+
+
+def outcome(judged: Sequence[Judged]) -> dict[str, Any]:
+    """The fields ``pass_rate`` and ``ended`` of a record."""
+    by_set: dict[str, list] = {}
+    for one in judged:
+        by_set.setdefault(one.world_query.set_name, []).append(one.verdict)
+    rates = {name: {"passed": r.passed, "n": r.n, "low": r.low, "high": r.high} for name, r in pass_rates(by_set).items()}
+    return {"ended": dict(Counter(one.episode.ended for one in judged)), "pass_rate": rates}
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a file of weights."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prompts_hash(world: World, queries: Sequence[WorldQuery], rendering: Rendering) -> str:
+    """SHA-256 of the opening messages of all ``queries``, in their order."""
+    digest = hashlib.sha256()
+    for query in queries:
+        for message in opening_messages(world, query.query, rendering):
+            digest.update(f"{message.role}\0{message.content}\0".encode())
+    return digest.hexdigest()
