@@ -23,7 +23,7 @@ from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.evaluation.judges import ExactJudge
 from toolslm_helpers.evaluation.recorded import outcome, prompts_hash, results_folder, weights_hash
 from toolslm_helpers.evaluation.tooleval import Judged
-from toolslm_helpers.files import atomic_write_json, read_json, repository_root
+from toolslm_helpers.files import WorkbookError, atomic_write_json, read_json, repository_root
 from toolslm_helpers.model.generalist import generalist_file, load_generalist
 from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import Size, get_size
@@ -99,4 +99,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except WorkbookError as error:
+        sys.exit(str(error))

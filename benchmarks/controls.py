@@ -21,7 +21,7 @@ from toolslm_helpers.data.queries import test_queries, train_queries
 from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.evaluation.recorded import outcome, prompts_hash, results_folder, weights_hash
 from toolslm_helpers.evaluation.tooleval import evaluate_agent
-from toolslm_helpers.files import atomic_write_json, read_json, repository_root
+from toolslm_helpers.files import WorkbookError, atomic_write_json, read_json, repository_root
 from toolslm_helpers.model.checkpoints import checkpoint_path, load_model, new_model, save_model
 from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import Size, get_size
@@ -143,4 +143,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except WorkbookError as error:
+        sys.exit(str(error))

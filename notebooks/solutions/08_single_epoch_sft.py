@@ -13,6 +13,7 @@ def labels_padded_wrong(rows):
         filled.append(labels + [1] * (longest - len(ids)))  # the mistake: -100 belongs here
     return filled
 
+
 # %% 08.2
 micro_batches = math.ceil(187_542 / 8)  # the last one holds 6 examples
 steps_by_hand = {

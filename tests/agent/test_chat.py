@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from toolslm_helpers.agent.chat import INSTRUCTION, ChatAgent, chat_messages, until_first_call
+from toolslm_helpers.agent.chat import INSTRUCTION, REMINDER, ChatAgent, chat_messages, until_first_call
 from toolslm_helpers.agent.gold import gold_trajectory
 from toolslm_helpers.agent.prompting import FewShotAgent
 from toolslm_helpers.agent.search import play_episodes
@@ -43,15 +43,17 @@ def test_a_conversation_as_a_chat():
     assert chat[0] == {"role": "system", "content": INSTRUCTION}
     assert [turn["role"] for turn in chat[1:]] == ["user", "assistant"] * ((len(messages) - 1) // 2)
     functions = [render_function_compact(function) for function in gold_trajectory(WORLD, QUERY, "compact").functions]
-    assert chat[1]["content"] == "APIs:\n" + "\n".join(functions) + f"\n\nRequest: {QUERY.query.query}"
-    assert chat[2]["content"] == messages[2].content.strip() and chat[3]["content"] == f"Result: {messages[3].content}"
+    assert chat[1]["content"] == "Functions:\n" + "\n".join(functions) + f"\n\nRequest: {QUERY.query.query}\n\n{REMINDER}"
+    assert (
+        chat[2]["content"] == messages[2].content.strip() and chat[3]["content"] == f"Result: {messages[3].content}\n\n{REMINDER}"
+    )
 
 
 def test_examples_bring_their_own_apis_and_the_instruction_stands_once():
     example = gold_trajectory(WORLD, OTHER, "compact")
     chat = chat_messages([*example.messages, *gold_trajectory(WORLD, QUERY, "compact").messages[:2]])
-    requests = [turn["content"] for turn in chat if turn["content"].startswith("APIs:")]
-    assert [text.partition("Request: ")[2] for text in requests] == [OTHER.query.query, QUERY.query.query]
+    requests = [turn["content"] for turn in chat if turn["content"].startswith("Functions:")]
+    assert [text.partition("Request: ")[2].partition("\n")[0] for text in requests] == [OTHER.query.query, QUERY.query.query]
     assert example.functions[0].name in requests[0] and example.functions[0].name not in requests[1]
     assert [turn["role"] for turn in chat].count("system") == 1 and chat[-1]["role"] == "user"
 
@@ -93,8 +95,8 @@ def test_the_prompt_is_the_template_s_text_and_play_goes_on_in_it():
     (episode,) = play_episodes(spy, WORLD, [QUERY], "compact", 2, seed=0)
     assert len(episode.steps) == 2 and len(prompts) == 2
     text = agent.tokenizer.decode(prompts[0], clean_up_tokenization_spaces=False)
-    assert text.startswith(f"<|im_start|>system\n{INSTRUCTION}<|im_end|>\n<|im_start|>user\nAPIs:\n")
-    assert text.endswith(f"{QUERY.query.query}<|im_end|>\n<|im_start|>assistant\n")
+    assert text.startswith(f"<|im_start|>system\n{INSTRUCTION}<|im_end|>\n<|im_start|>user\nFunctions:\n")
+    assert text.endswith(f"{QUERY.query.query}\n\n{REMINDER}<|im_end|>\n<|im_start|>assistant\n")
     assert episode.steps[0].observation in agent.tokenizer.decode(prompts[1], clean_up_tokenization_spaces=False)
 
 

@@ -12,36 +12,40 @@ from toolslm_helpers.agent.search import ModelAgent
 from toolslm_helpers.data.records import Message
 
 INSTRUCTION = """\
-You answer requests by calling APIs. In every turn write exactly three lines and nothing else:
+You are given a list of functions and a request. You write no code and no explanations: a program reads what you write, calls the function
+for you and shows you the result. In every turn write exactly three lines:
 Thought: what you need
-Action: the name of one of the listed APIs, or Finish
+Action: the name of one of the functions, or Finish
 Action Input: a JSON object with the arguments
-You are then shown the result. When you know the answer, end with
+When you know the answer, end with
 Action: Finish
 Action Input: {"return_type": "give_answer", "final_answer": "the answer in a sentence"}
-If the request lacks something that an API needs, end in the same way, and the final answer asks for it.
-If no listed API can help, end with
+If the request lacks something that a function needs, end in the same way, and the final answer asks for it.
+If no function in the list can help, end with
 Action: Finish
 Action Input: {"return_type": "give_up_and_restart"}"""
+
+# Said again where a small model looks first: right before its turn.
+REMINDER = "Write three lines: Thought, Action, Action Input."
 
 _INPUT = re.compile(r"^[ \t]*Action Input:\s*", re.MULTILINE)
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """{"role", "content"} of a chat: the instruction once, then every request with its APIs, the turns, and each result as a user turn.
+    """{"role", "content"} of a chat: the instruction once, then every request with its list, the turns, and each result as a user turn.
 
-    A chat template has no role for a function; and where examples come first, each brings a list of APIs of its own.
+    A chat template has no role for a function; and where examples come first, each brings a list of its own.
     """
-    chat, apis = [{"role": "system", "content": INSTRUCTION}], ""
+    chat, functions = [{"role": "system", "content": INSTRUCTION}], ""
     for message in messages:
         if message.role == "system":
-            apis = message.content.partition("\n")[2]  # without the line before the list
+            functions = message.content.partition("\n")[2]  # without the line before the list
         elif message.role == "user":
-            chat.append({"role": "user", "content": f"APIs:\n{apis}\n\nRequest: {message.content}"})
+            chat.append({"role": "user", "content": f"Functions:\n{functions}\n\nRequest: {message.content}\n\n{REMINDER}"})
         elif message.role == "assistant":
             chat.append({"role": "assistant", "content": message.content.strip()})
         else:
-            chat.append({"role": "user", "content": f"Result: {message.content}"})
+            chat.append({"role": "user", "content": f"Result: {message.content}\n\n{REMINDER}"})
     return chat
 
 
