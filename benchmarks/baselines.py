@@ -31,7 +31,7 @@ from toolslm_helpers.sizes import Size, get_size
 NAME = "SmolLM2-135M-Instruct"
 WAYS = {"zero-shot": 0, "3 examples": 3}  # way of prompting -> examples
 QUERIES = 20  # of each set
-# Lengths in its own tokens: a gold turn takes at most 90, and four iterations with three examples under 2,048.
+# Lengths in its own tokens: a gold turn takes at most 80, three examples about 570, and all that fits into 2,048.
 SIZE = replace(get_size("tiny"), max_iterations=4, max_new_tokens=128, max_length=2048)
 
 
