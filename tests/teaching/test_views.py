@@ -10,7 +10,7 @@ from toolslm_helpers.agent.search import Episode, Step
 from toolslm_helpers.data.records import Message
 from toolslm_helpers.evaluation.tooleval import PassRate
 from toolslm_helpers.teaching import views
-from toolslm_helpers.teaching.byhand import toy_cases, toy_trajectory
+from toolslm_helpers.teaching.toy import toy_cases, toy_trajectory
 from toolslm_helpers.teaching.views import HyperparameterRow
 
 NASTY = '<script>alert("x")</script> & "quoted" \'too\''

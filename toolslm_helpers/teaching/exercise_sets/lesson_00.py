@@ -2,8 +2,8 @@
 
 import json
 
-from toolslm_helpers.teaching.byhand import toy_api
 from toolslm_helpers.teaching.marking import Exercise, Mistake
+from toolslm_helpers.teaching.toy import toy_api
 
 
 def _claim(answer: dict) -> dict:
