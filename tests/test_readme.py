@@ -11,12 +11,16 @@ ROOT = repository_root()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def recorder():
-    spec = importlib.util.spec_from_file_location("record", ROOT / "docs" / "record.py")
+def _script(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def recorder():
+    return _script(ROOT / "docs" / "record.py")
 
 
 def test_results_are_the_recorded_ones(recorder):
@@ -24,6 +28,19 @@ def test_results_are_the_recorded_ones(recorder):
     assert recorder.readme_block(record) in README
     assert recorder.replace_block(README, recorder.readme_block(record)) == README
     assert len(record["commit"]) == 12 and record["size"] == "tiny"
+
+
+@pytest.mark.parametrize("name", ["seeds", "sweep"])
+def test_tables_of_the_page_of_numbers_are_the_recorded_ones(name):
+    page = (ROOT / "docs" / "numbers.md").read_text(encoding="utf-8")
+    benchmark = _script(ROOT / "benchmarks" / f"{name}.py")
+    record = ROOT / "docs" / "results" / f"{name}.json"
+    shown = page.split(benchmark.BEGIN)[1].split(benchmark.END)[0]
+    if record.is_file():
+        assert benchmark.table(read_json(record)) in page
+        assert "Not recorded for this version yet" not in page.split(benchmark.BEGIN)[0].rsplit("###", 1)[1]
+    else:
+        assert not shown.strip(), f"a table without a record: docs/results/{name}.json is not there"
 
 
 def test_make_targets_named_exist():

@@ -70,7 +70,7 @@ def trajectory(messages: Iterable[Any], supervised: bool = True) -> View:
         mark = f" · <i>{row.mark}</i>" if row.mark else ""
         blocks.append(f'<div style="{style}"><b>{escape(row.role)}</b>{mark}\n{escape(row.content)}</div>')
         lines.append(f"[{row.role}{' · ' + row.mark if row.mark else ''}]\n{row.content}")
-    return View(_box("".join(blocks)), "\n\n".join(lines))
+    return View(box("".join(blocks)), "\n\n".join(lines))
 
 
 # --- tokens and labels
@@ -114,7 +114,7 @@ def tokens(pieces: Sequence[str], input_ids: Sequence[int], labels: Sequence[int
     roles_seen = dict.fromkeys(row.role for row in rows)
     key = " ".join(f'<span style="background:{_tint(role)};padding:1px 6px">{escape(role)}</span>' for role in roles_seen)
     html = f"<div>{key} · in each box: token, id, label</div>{''.join(chips)}<div>{escape(count)}</div>"
-    return View(_box(html), "\n".join([*lines, count]))
+    return View(box(html), "\n".join([*lines, count]))
 
 
 def visible(piece: str) -> str:
@@ -161,7 +161,7 @@ def token_losses(pieces: Sequence[str], losses: Sequence[float]) -> View:
     count = ", ".join(f"{felt.count(word)} {word}" for word in tints)
     key = " ".join(f'<span style="background:{tint};padding:1px 6px">{word}</span>' for word, tint in tints.items())
     head = "in each box: token, nats"
-    return View(_box(f"<div>{key} · {head}</div>{''.join(chips)}<div>{count}</div>"), "\n".join([head, *lines, count]))
+    return View(box(f"<div>{key} · {head}</div>{''.join(chips)}<div>{count}</div>"), "\n".join([head, *lines, count]))
 
 
 # --- an episode
@@ -201,7 +201,7 @@ def episode(episode: Any, until: int | None = None) -> View:
     ending = f"Ended by {episode.ended}. Final answer: {episode.final_answer or 'none'}"
     if len(shown) < len(rows):
         ending = f"Step {len(shown)} of {len(rows)}."
-    return View(table.html + _box(escape(ending)), f"{table.text}\n{ending}")
+    return View(table.html + box(escape(ending)), f"{table.text}\n{ending}")
 
 
 # --- tables
@@ -270,15 +270,15 @@ def grid(header: Sequence[str], cells: Sequence[Sequence[Any]], caption: str = "
     title = f'<caption style="text-align:left;font-weight:bold;padding:4px 0">{escape(caption)}</caption>' if caption else ""
     rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     table = f'<table style="border-collapse:collapse;color:{INK}">{title}{rows}</table>'
-    return View(_box(table), "\n".join([caption] * bool(caption) + _columns([list(header), *lines])))
+    return View(box(table), "\n".join([caption] * bool(caption) + aligned([list(header), *lines])))
 
 
 def _cell(content: str) -> str:
     return f'<td style="{CELL}">{escape(content)}</td>'
 
 
-def _columns(lines: Sequence[Sequence[str]]) -> list[str]:
-    """The table as text, each column as wide as its widest cell; a cell's line breaks become visible marks."""
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A table as lines of text, each column as wide as its widest cell; a cell's line breaks become visible marks."""
     flat = [[cell.replace("\n", "⏎") for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
     return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in flat]
@@ -288,5 +288,6 @@ def _tint(role: str) -> str:
     return ROLE_TINTS.get(role, PLAIN)
 
 
-def _box(inner: str) -> str:
+def box(inner: str) -> str:
+    """HTML in the frame that every view has: its own text colour and background, and scrolling where it is too wide."""
     return f'<div style="{BOX}">{inner}</div>'
