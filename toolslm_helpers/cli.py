@@ -152,6 +152,18 @@ def world(seed: SeedOption = 0, output: OutputOption = Path("build/world")) -> N
     print(f"{len(written)} files with their hashes in {output / 'MANIFEST.json'}")
 
 
+@app.command()
+def worksheet(
+    lessons: Annotated[list[str] | None, typer.Option("--lesson", help="01, 05, 06 or 07; repeat it. None means all.")] = None,
+    output: OutputOption = Path("build/worksheets"),
+) -> None:
+    """Write the by-hand worksheets: .xlsx with live formulas, blank to fill in, and the blank as .pdf to print."""
+    from toolslm_helpers.teaching.worksheet import write_worksheets
+
+    for path in write_worksheets(output, lessons or ()):
+        print(path)
+
+
 def _print_pass_rates(pass_rate: dict) -> None:
     from toolslm_helpers.results import pass_rate_table
 

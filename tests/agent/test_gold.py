@@ -55,6 +55,17 @@ def test_failed_calls_are_recovered_in_each_way(played):
                 assert following.action not in (step.action, FINISH.name)
 
 
+def test_thoughts_say_the_need_and_finish_follows_where_nothing_fits(played):
+    for query, steps in played:
+        *before, last = steps
+        assert all("I need the " in step.thought for step in before)
+        assert (last.thought == "Done.") == (query.goal.kind == "answer")
+        if query.goal.kind != "answer":
+            assert last.thought.endswith(
+                f"I need the {query.plan[-1].attribute}{' of ' * bool(query.plan[-1].entity)}{query.plan[-1].entity}."
+            )
+
+
 def test_prompts_fit(world):
     tokenizer = load_small_tokenizer()
     lengths = [len(prompt_ids(t.messages[:2], tokenizer)) for t in gold_trajectories(world, 600)]

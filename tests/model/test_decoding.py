@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from transformers import OPTConfig, OPTForCausalLM
+from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsWarper
 
 from toolslm_helpers.files import WorkbookError
-from toolslm_helpers.model.decoding import generate_batch, next_token, only_allowed, probabilities
+from toolslm_helpers.model.decoding import generate_batch, next_token, only_allowed, probabilities, top_k, top_p
 
 VOCABULARY, POSITIONS = 60, 48
 
@@ -151,6 +152,46 @@ def test_only_allowed_by_hand():
     assert probabilities(masked, 1.0)[2].tolist() == [0, 1, 0]
     with pytest.raises(ValueError, match="row 1: no token is allowed"):
         only_allowed(logits, [None, [], None])
+
+
+def left(logits):
+    """The ids that are still possible, for each row."""
+    return [row.isfinite().nonzero().flatten().tolist() for row in logits]
+
+
+def test_top_k_and_top_p_by_hand():
+    """Shares 1/20, 1/5, 1/5, 2/5, 1/10, 1/20: the paper model's row of "Lisbon"."""
+    logits = torch.log(torch.tensor([[1.0, 4.0, 4.0, 8.0, 2.0, 1.0]]))
+    kept = logits.clone()
+    assert left(top_k(logits, 1)) == [[3]] and left(top_k(logits, 4)) == [[1, 2, 3, 4]]
+    assert left(top_k(logits, 2)) == [[1, 2, 3]], "equal logits share the last place"
+    assert left(top_k(logits, 6)) == left(top_k(logits, 99)) == [[0, 1, 2, 3, 4, 5]]
+    assert left(top_p(logits, 0.3)) == [[3]], "the token that crosses p stays: never nothing"
+    assert left(top_p(logits, 0.5)) == [[1, 3]] and left(top_p(logits, 0.75)) == [[1, 2, 3]]
+    assert left(top_p(logits, 0.85)) == [[1, 2, 3, 4]] and left(top_p(logits, 1)) == [[0, 1, 2, 3, 4, 5]]
+    assert probabilities(top_p(logits, 0.75), 1)[0].tolist() == pytest.approx([0, 1 / 4, 1 / 4, 1 / 2, 0, 0])
+    assert torch.equal(logits, kept), "a copy"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 70), st.floats(0.01, 0.99), st.sampled_from([torch.float32, torch.float64]))
+def test_top_k_and_top_p_are_those_of_transformers(seed, k, p, dtype):
+    logits = 4 * torch.randn(5, VOCABULARY, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    ids = torch.zeros(5, 1, dtype=torch.long)
+    assert torch.equal(top_k(logits, k), TopKLogitsWarper(k)(ids, logits))
+    assert torch.equal(top_p(logits, p), TopPLogitsWarper(p)(ids, logits))
+    assert torch.equal(top_p(logits[0], p), top_p(logits, p)[0]), "a row alone is a row of the batch"
+
+
+def test_top_p_of_one_keeps_what_rounding_would_lose():
+    logits = torch.cat([torch.zeros(1, 1), torch.full((1, 3), -60.0)], dim=1)
+    assert left(top_p(logits, 1)) == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("bad", [lambda x: top_k(x, 0), lambda x: top_p(x, 0), lambda x: top_p(x, 1.01)])
+def test_a_k_or_p_that_makes_no_sense_is_named(bad):
+    with pytest.raises(ValueError, match="expected"):
+        bad(torch.zeros(1, 3))
 
 
 def test_what_is_not_allowed_is_not_written_and_the_rest_keeps_its_odds():

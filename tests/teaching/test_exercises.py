@@ -72,6 +72,14 @@ def test_every_lesson_has_the_three_kinds():
         assert len(kinds) >= 3 and {"by hand", "predict", "break it"} <= set(kinds), lesson
 
 
+def count_of_opt_350m(**wrong):
+    """The right table of exercise 01.5, with some numbers replaced."""
+    return {
+        "embedding": 25_739_264, "positions": 2_099_200, "projections": 1_048_576, "attention": 4_198_400, "feed_forward": 8_393_728,
+        "norms": 4_096, "total": 331_196_416,
+    } | wrong  # fmt: skip
+
+
 # Wrong answers that the exercise files do not hold, written here a second time by hand.
 @pytest.mark.parametrize(
     ("exercise_id", "answer", "words"),
@@ -83,6 +91,29 @@ def test_every_lesson_has_the_three_kinds():
         ("00.3", {"messages": 7, "written_by_the_model": 3, "api_calls": 3, "failed_calls": 1}, "Finish calls no API"),
         ("00.4", '{ "city" : "Oslo" }', "works"),
         ("00.4", '{"name": "Oslo"}', "wrong name"),
+        ("01.1", {"shares": [8 / 13, 4 / 13, 0], "mixed": [12 / 13, 0]}, "The mask comes before the shares"),
+        ("01.1", {"shares": [0.333, 0.5, 0], "mixed": [0.1667, 0.6667]}, "shares of a column"),
+        ("01.1", {"shares": [0.4, 0.2, 0.4], "mixed": [1, 0.8]}, "A score of 0 is not a mask"),
+        ("01.2", lambda q, k: (torch.tensor(q) @ torch.tensor(k).T / len(q[0])).softmax(dim=-1).tril(), "divided by K"),
+        ("01.2", lambda q, k: (torch.tensor(q) @ torch.tensor(k).T / len(q[0]) ** 0.5).softmax(dim=0).tril(), "down the columns"),
+        ("01.3", {"one_layer": 3, "all_layers": (1, 2, 3)}, "cannot flow back in one"),
+        ("01.4", {"embedding_at_1024": 51_478_528, "projections": 524_288, "saved": 25_214_976}, "two projections"),
+        ("01.5", count_of_opt_350m(total=356_935_680), "The head is tied"),
+        ("01.5", count_of_opt_350m(positions=2_097_152, total=331_194_368), "2,050 rows"),
+        ("01.5", count_of_opt_350m(attention=4_194_304, feed_forward=8_388_608, total=330_975_232), "have biases"),
+        ("01.5", count_of_opt_350m(total=331_198_464), "no layer norm after its last layer"),
+        ("01.5", count_of_opt_350m(positions=2_097_152, total=356_933_632), "Two things. The head is tied"),
+        (
+            "01.6",
+            {"most_parameters": "experts", "most_active": "experts", "fewest_parameters": "context"},
+            "one of the 64 experts",
+        ),
+        ("05.1", {"one_hot": [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0], [1, 0]], "product": [[0, -1], [-2, -1]]}, "on its side"),
+        ("05.2", {"paper": 4, "opt-mini": 128, "OPT-350M": 1024}, "widths after the projection"),
+        ("05.3", {"word": [-1, -1], "projected": [-1, 0, 1, 1], "x": [6, 7, 8, 8]}, "offset is missing"),
+        ("05.4", lambda mask: [2 + sum(mask[:k]) if m else 1 for k, m in enumerate(mask)], "This one is right"),
+        ("05.5", {"logits": [-3, 1, 3, 4, 1, -1], "next": 3}, "First with first"),
+        ("05.6", {"table": 25739264, "tied": 356935680, "untied": 382674944}, "tied matrix twice"),
         ("08.2", {"micro_batches": 23443, "steps_kept": 5860, "steps_dropped": 5861}, "swapped"),
         ("08.3", {50: 5e-5, 100: 5e-5, 2980: 5e-5}, "constant"),
         ("08.3", {50: 4.27e-7, 100: 8.53e-7, 2980: 2.54e-5}, "end of the warm-up"),

@@ -16,6 +16,8 @@ RATES = {
     "sft": {"G1_tool": PassRate(20, 20, 0.839, 1.0), "all": PassRate(31, 40, 0.625, 0.877)},
 }
 
+BARS = {"small": {"layers": 3.0, "tables": 1.0}, "large": {"layers": 20.0, "tables": 0.0, "rest": 5.0}}
+
 
 def every_plot():
     return {
@@ -23,6 +25,8 @@ def every_plot():
         "loss_curve": plots.loss_curve([10, 20, 30], [3.0, 0.5, 0.75], [0.1] * 30, 4),
         "loss_curves": plots.loss_curves({"short": [(1, 6.0), (10, 2.0)], "long": [(50, 4.0), (5000, 0.05)]}, 6.9),
         "pass_rates": plots.pass_rates(RATES),
+        "stacked_bars": plots.stacked_bars(BARS, "millions", "Where they are"),
+        "by_layer": plots.by_layer({"post": [0.1, 0.01, 1.0], "pre": [0.5, 0.5, 0.5]}, "length", "Gradient"),
     }
 
 
@@ -118,3 +122,35 @@ def test_markers_and_colours_of_the_palette_are_all_different():
 def test_more_models_than_markers_are_refused():
     with pytest.raises(ValueError, match="6 models, at most 5"):
         plots.pass_rates({str(k): RATES["sft"] for k in range(6)})
+
+
+def test_stacked_bars_lie_end_to_end_and_differ_without_colour():
+    plot = plots.stacked_bars(BARS, "millions", "Where they are")
+    (axes,) = plot.figure.axes
+    pieces = [[(bar.get_x(), bar.get_width()) for bar in container] for container in axes.containers]
+    assert pieces == [[(0.0, 3.0), (0.0, 20.0)], [(3.0, 1.0), (20.0, 0.0)], [(4.0, 0.0), (20.0, 5.0)]]
+    assert len({container[0].get_hatch() for container in axes.containers}) == 3
+    assert [text.get_text() for text in axes.texts] == ["4", "25"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["small", "large"]
+    low, high = axes.get_ylim()
+    assert low > high, "the first bar is on top"
+    assert "small 4 (layers 3, tables 1); large 25 (layers 20, rest 5)" in plot.alt and "in millions" in plot.alt
+
+
+def test_by_layer_draws_each_value_from_before_the_first_layer_on():
+    plot = plots.by_layer({"post": [0.1, 0.01, 1.0], "pre": [0.5, 0.5, 0.5]}, "length", "Gradient")
+    (axes,) = plot.figure.axes
+    assert [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines] == [
+        ([0, 1, 2], [0.1, 0.01, 1.0]),
+        ([0, 1, 2], [0.5, 0.5, 0.5]),
+    ]
+    assert axes.get_yscale() == "log" and len({line.get_marker() for line in axes.lines}) == 2
+    assert "post: 0.1 before layer 1, 0.01 after it, 1 after layer 2; pre: 0.5" in plot.alt
+
+
+def test_more_parts_or_curves_than_can_be_told_apart_are_refused():
+    many = {str(k): 1.0 for k in range(6)}
+    with pytest.raises(ValueError, match="6 parts, at most 5"):
+        plots.stacked_bars({"bar": many}, "millions", "Too many")
+    with pytest.raises(ValueError, match="6 curves, at most 5"):
+        plots.by_layer({name: [1.0, 1.0] for name in many}, "length", "Too many")

@@ -6,9 +6,10 @@ from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
 from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.model.counting import DEEPSEEK_OCR, OPT_350M
 from toolslm_helpers.teaching import views
 from toolslm_helpers.teaching.views import View
-from toolslm_helpers.teaching.widgets import choose, step_through_episode
+from toolslm_helpers.teaching.widgets import choose, parameter_calculator, step_through_episode
 
 STEPS = (Step("first", "get", "{}", "{}", 0), Step("second", "Finish", "{}", "", 3))
 EPISODE = Episode(7, "Weather?", STEPS, "finish", "It is sunny.", "give_answer")
@@ -74,3 +75,60 @@ def test_an_exported_page_shows_the_view_and_fetches_no_widget():
     page = BeautifulSoup(HTMLExporter().from_notebook_node(notebook)[0], "html.parser")
     assert page.find("table") is not None and "It is sunny." in page.get_text()
     assert page.find("script", type=WIDGET) is None
+
+
+def calculator(start=OPT_350M):
+    """(its four controls by name, a function that reads the lines of both tables now shown)."""
+    *controls, picture = parameter_calculator(start).widget.children
+
+    def lines():
+        rows = BeautifulSoup(picture.value, "html.parser").find_all("tr")
+        return {row.find("td").text: [cell.text for cell in row.find_all("td")[1:]] for row in rows if row.find("td")}
+
+    return {control.description: control for control in controls}, lines
+
+
+def test_the_calculator_starts_at_the_model_and_follows_each_slider():
+    controls, lines = calculator()
+    assert {name: control.value for name, control in controls.items()} == {
+        "layers": 24,
+        "experts": 1,
+        "vocabulary": 50_272,
+        "context": 2_048,
+    }
+    assert lines()["your model"][:2] == ["331,196,416", "x1.00"] and "experts" not in lines()
+    controls["layers"].value = 48
+    assert lines()["your model"][0] == f"{331_196_416 + 24 * 12_596_224:,}"
+    controls["layers"].value = 24
+    controls["context"].value = 8_192
+    assert lines()["your model"][0] == f"{331_196_416 + 6_144 * 1_024:,}" and lines()["your model"][4] == "768 MiB"
+    controls["context"].value = 2_048
+    controls["vocabulary"].value = 129_280
+    assert lines()["embedding"][1] == f"{129_280 * 512:,}" and lines()["positions"][3] == "the same"
+    controls["vocabulary"].value = 50_272
+    controls["experts"].value = 64
+    assert lines()["experts"][1] == f"{64 * 24 * 8_393_728:,}" and lines()["feed-forward"][3] == "gone"
+    assert lines()["your model"][2:4] == [f"{331_196_416 - 2_050 * 1_024 + 24 * 64 * 1_024:,}", "x1.00"]
+    assert lines()["OPT-350M"][0] == "331,196,416", "the start stays beside it"
+
+
+def test_the_calculator_waits_until_a_slider_is_let_go():
+    controls, _ = calculator()
+    assert not any(control.continuous_update for control in controls.values())
+
+
+def test_any_model_can_be_the_start():
+    controls, lines = calculator(DEEPSEEK_OCR)
+    assert controls["experts"].value == 64 and controls["layers"].value == 12
+    assert lines()["your model"][0] == "2,934,734,080"
+    for experts in (1, 4, 128):
+        controls["experts"].value = experts
+        assert f"{experts + 2} * (3 * D * F_expert)" in lines()["experts"][0]
+
+
+def test_without_clicks_the_calculator_is_the_table_of_one_change_at_a_time():
+    view = parameter_calculator(OPT_350M, interactive=False)
+    assert isinstance(view, View) and view == parameter_calculator(OPT_350M).view
+    for change in ("layers 24 -> 48", "experts 1 -> 64", "vocabulary 50,272 -> 129,280", "context 2,048 -> 8,192"):
+        assert f"\n{change}  " in view.text
+    assert "13,024,086,016" in view.text and "x39.32" in view.text

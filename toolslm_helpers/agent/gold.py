@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toolslm_helpers.agent.search import Step, offered_tools, opening_messages
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi
-from toolslm_helpers.data.goals import Call, PlanStep, WorldQuery
+from toolslm_helpers.data.goals import PlanStep, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of, standardize
 from toolslm_helpers.data.queries import test_queries, train_queries
 from toolslm_helpers.data.records import Message, Trajectory
@@ -30,36 +30,39 @@ RETRY = (Status.TIMEOUT, Status.TOO_MANY_REQUESTS, Status.RATE_LIMIT_PER_MINUTE)
 
 @dataclass
 class _Expert:
-    """One episode as the expert plays it: the session with the APIs, and the steps so far."""
+    """One episode as the expert plays it: the session with the APIs, the steps so far, and what it thinks next.
+
+    Every thought ends with the need, and the action follows from it: the function that is described so, or Finish if there is none.
+    """
 
     session: Session
     names: Mapping[tuple[str, str], str]  # (tool, api) -> function name
     steps: list[Step] = field(default_factory=list)
+    thought: str = ""
 
-    def act(self, thought: str, action: str, arguments: Mapping[str, object]) -> int:
+    def act(self, action: str, arguments: Mapping[str, object]) -> int:
         """One step; returns the status code of what came back."""
         text = json.dumps(arguments, ensure_ascii=False)
         observation = self.session.call(action, text)
-        self.steps.append(Step(thought, action, text, observation.text, int(observation.code)))
+        self.steps.append(Step(self.thought, action, text, observation.text, int(observation.code)))
         return observation.code
 
     def look_up(self, step: PlanStep) -> bool:
         """Calls APIs until one yields the step's value: again after a passing failure, another one after a lasting failure."""
-        need = f"I need the {step.attribute} of {step.entity}."  # said again after a failure: the name is looked up by it
-        thought = need
+        self.thought = need = f"I need the {step.attribute} of {step.entity}." if step.entity else f"I need the {step.attribute}."
         for call in step.calls:
-            code = self._call(thought, call, dict(call.arguments) | dict(step.asked))
+            name = self.names[call.tool_name, call.api_name]
+            code = self.act(name, dict(call.arguments) | dict(step.asked))
             if step.asked and code == Status.ERROR_MESSAGE:
-                code = self._call(f"The {next(iter(step.asked))} is too large. {need}", call, call.arguments)
+                self.thought = f"The {next(iter(step.asked))} is too large. {need}"
+                code = self.act(name, call.arguments)
             if code in RETRY:
-                code = self._call(f"Try again. {need}", call, call.arguments)
+                self.thought = f"Try again. {need}"
+                code = self.act(name, call.arguments)
             if code == Status.OK:
                 return True
-            thought = f"Try another API. {need}"
+            self.thought = f"Try another API. {need}"
         return False
-
-    def _call(self, thought: str, call: Call, arguments: Mapping[str, object]) -> int:
-        return self.act(thought, self.names[call.tool_name, call.api_name], arguments)
 
 
 def gold_answer(query: WorldQuery) -> str:
@@ -72,14 +75,14 @@ def play(world: World, query: WorldQuery) -> tuple[Step, ...]:
     """The expert's episode for one query: calls and observations, and the Finish that ends it."""
     names = {(api.tool_name, api.api_name): function_of(api).name for api in query.query.api_list}
     expert = _Expert(VirtualApi(world).session(query.query), names)
-    found = all(expert.look_up(step) for step in query.plan)
-    if query.goal.kind == "ask":
+    if all(expert.look_up(step) for step in query.plan):
+        expert.thought = "Done."
+        expert.act(FINISH.name, {"return_type": "give_answer", "final_answer": gold_answer(query)})
+    elif query.goal.kind == "ask":
         answer = f"Please tell me the {query.goal.missing[0]}."
-        expert.act("Something is missing.", FINISH.name, {"return_type": "give_answer", "final_answer": answer})
-    elif query.goal.kind == "give_up" or not found:
-        expert.act("No API can help.", FINISH.name, {"return_type": "give_up_and_restart"})
+        expert.act(FINISH.name, {"return_type": "give_answer", "final_answer": answer})
     else:
-        expert.act("Done.", FINISH.name, {"return_type": "give_answer", "final_answer": gold_answer(query)})
+        expert.act(FINISH.name, {"return_type": "give_up_and_restart"})
     return tuple(expert.steps)
 
 

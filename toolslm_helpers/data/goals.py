@@ -41,6 +41,7 @@ class Goal:
 class PlanStep:
     """One value an expert would look up: the attribute of an entity, and the calls that yield it, in the order of the API list.
 
+    Without ``calls`` it cannot be looked up: no API tells it, or the query does not say what the call needs (such as the entity, "").
     ``asked`` is an argument as the user said it where no API accepts it so: {"days": 30} where at most 7 are allowed.
     """
 

@@ -81,9 +81,12 @@ class QueryDrawer:
         if kind == "ask":
             wants[0], missing = _forget(rng, wants[0])
         listed = self._listing(rng, scope, chosen, pool, [want.need.attribute for want in wants], broken)
-        plan = self._plan(wants, listed) if kind == "answer" or broken else ()
-        if plan and all(_works(step, self.world) for step in plan) != (kind == "answer"):
-            raise _Unsuitable
+        if kind == "answer" or broken:
+            plan = self._plan(wants, listed)
+            if all(_works(step, self.world) for step in plan) != (kind == "answer"):
+                raise _Unsuitable
+        else:
+            plan = tuple(PlanStep(want.need.attribute, want.entity, None, (), {}) for want in wants)
         needs = (
             [Need(wants[1].api.attribute, wants[0].api.kind, wants[0].entity, wants[1].said, via=wants[0].api.attribute)]
             if chained

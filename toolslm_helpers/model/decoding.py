@@ -60,6 +60,35 @@ def only_allowed(logits: torch.Tensor, allowed: Sequence[Sequence[int] | None]) 
     return masked  # (B, V)
 
 
+def top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
+    """A copy of ``logits`` (..., V) with minus infinity, probability 0, wherever a logit is below its row's k-th largest.
+
+    Logits equal to the k-th largest all stay, as in transformers' TopKLogitsWarper. Raises ValueError for k below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k is {k}; expected 1 (only the likeliest stays) or more")
+    least = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]  # (..., 1)
+    return logits.masked_fill(logits < least, -math.inf)  # (..., V)
+
+
+def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """A copy of ``logits`` (..., V) that keeps, in each row, the fewest of the likeliest tokens that together reach probability ``p``.
+
+    All others become minus infinity. The token that crosses ``p`` stays, so there is always one; of equal logits the first id
+    comes first. Equal to transformers' TopPLogitsWarper, on logits that were divided by the temperature before.
+    Raises ValueError for p outside (0, 1].
+    """
+    if not 0 < p <= 1:
+        raise ValueError(f"p is {p}; expected a share above 0, at most 1 (all tokens stay)")
+    if p == 1:
+        return logits.clone()  # a sum that rounding has taken to 1 must not drop the tokens after it
+    order = logits.argsort(dim=-1, descending=True, stable=True)  # (..., V)
+    sorted_shares = probabilities(logits, 1).gather(-1, order)  # (..., V) from the likeliest down
+    before = sorted_shares.cumsum(dim=-1) - sorted_shares  # (..., V) what the likelier ones have already
+    dropped = torch.empty_like(order, dtype=torch.bool).scatter(-1, order, before >= p)  # (..., V) in the order of the ids
+    return logits.masked_fill(dropped, -math.inf)
+
+
 class _InPlaceLayer(DynamicLayer):
     """One layer's keys and values (B, H, T, K) in memory reserved once; each step writes one more position."""
 

@@ -162,3 +162,59 @@ def pass_rates(rates: Mapping[str, Mapping[str, Any]], title: str = "Pass rate b
 
 def _rate_and_interval(result: Any) -> str:
     return f"{100 * result.passed / result.n:.1f}% ({100 * result.low:.1f} to {100 * result.high:.1f})"
+
+
+HATCHES = ("", "///", "...", "xxx", "---")
+
+
+def stacked_bars(bars: Mapping[str, Mapping[str, float]], unit: str, title: str) -> Plot:
+    """{bar: {part: value}}: one horizontal bar each, its parts end to end in the order of the first bar, its sum at the end.
+
+    Parts differ in hatching as well as in colour. Raises ValueError for more parts than there are hatches.
+    """
+    parts = list(dict.fromkeys(part for values in bars.values() for part in values))
+    if len(parts) > len(HATCHES):
+        raise ValueError(f"stacked_bars: {len(parts)} parts, at most {len(HATCHES)} can be told apart. Put some together.")
+    figure, (axes,) = _figure(1.7 + 0.75 * len(bars))
+    left = dict.fromkeys(bars, 0.0)
+    for part, (colour, _), hatch in zip(parts, SERIES, HATCHES, strict=False):
+        values = [by_part.get(part, 0.0) for by_part in bars.values()]
+        axes.barh(
+            list(bars), values, left=list(left.values()), label=part, color=colour, hatch=hatch, edgecolor="white", height=0.62
+        )
+        left = {bar: start + value for (bar, start), value in zip(left.items(), values, strict=True)}
+    for k, total in enumerate(left.values()):
+        axes.annotate(f"{total:,.0f}", (total, k), xytext=(6, 0), textcoords="offset points", va="center", fontsize=FONT_SIZE)
+    axes.grid(axis="y", visible=False)
+    axes.set_axisbelow(True)
+    axes.set_yticks(range(len(bars)), list(bars), fontsize=FONT_SIZE)
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xlim(0, max(left.values()) * 1.12)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel(unit, fontsize=FONT_SIZE)
+    axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left")
+    figure.legend(fontsize=FONT_SIZE, loc="outside lower center", ncols=min(3, len(parts)), frameon=False, handleheight=1.4)
+    words = [f"{bar} {left[bar]:,.0f} ({', '.join(f'{p} {v:,.0f}' for p, v in by.items() if v)})" for bar, by in bars.items()]
+    return Plot(figure, f"{title}, in {unit}. {'; '.join(words)}.")
+
+
+def by_layer(curves: Mapping[str, Sequence[float]], quantity: str, title: str) -> Plot:
+    """{name: a positive number for each layer, from layer 0 (before the first)} on a logarithmic scale.
+
+    Raises ValueError for more curves than there are markers.
+    """
+    if len(curves) > len(SERIES):
+        raise ValueError(f"by_layer: {len(curves)} curves, at most {len(SERIES)} can be told apart. Draw two figures.")
+    figure, (axes,) = _figure(4.8)
+    words = []
+    for (name, values), (colour, marker) in zip(curves.items(), SERIES, strict=False):
+        axes.plot(range(len(values)), values, label=name, color=colour, marker=marker, markersize=7, linewidth=2)
+        words.append(
+            f"{name}: {values[0]:.2g} before layer 1, {values[1]:.2g} after it, {values[-1]:.2g} after layer {len(values) - 1}"
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("after layer (0: before the first)", fontsize=FONT_SIZE)
+    axes.set_ylabel(quantity, fontsize=FONT_SIZE)
+    axes.set_title(title, fontsize=FONT_SIZE + 1, loc="left")
+    figure.legend(fontsize=FONT_SIZE, loc="outside lower center", ncols=min(2, len(curves)), frameon=False)
+    return Plot(figure, f"{title}, on a logarithmic scale. {'; '.join(words)}.")

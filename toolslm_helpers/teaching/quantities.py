@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 
 Number = Fraction | float
 Matrix = tuple[tuple[Number, ...], ...]
@@ -61,6 +62,12 @@ def _causal_power(scores: Matrix, base: Matrix) -> Matrix:
     )
 
 
+def _standard_deviation(row: Sequence[Number]) -> float:
+    """The root of the mean squared distance from the mean, with the 0.00001 that keeps OPT's norms from dividing by 0."""
+    mean = sum(row) / len(row)
+    return math.sqrt(sum((x - mean) ** 2 for x in row) / len(row) + Fraction(1, 100_000))
+
+
 def _loss(p: Matrix, targets: Matrix, base: Matrix) -> Matrix:
     def bits(share: Number) -> Number:
         found = -math.log(share) / math.log(base[0][0])
@@ -85,15 +92,22 @@ OPERATIONS: dict[str, Callable[..., Matrix]] = {
     "relu": _cellwise(lambda x: max(x, Fraction(0))),
     "causal power": _causal_power,  # scores (T, T), base (1, 1) -> base ** score where a row may look, else 0
     "power": lambda x, base: tuple(tuple(power(base[0][0], cell) for cell in row) for row in x),
+    "divide": lambda x, by: tuple(tuple(cell / by[0][0] for cell in row) for row in x),  # by the one number of ``by`` (1, 1)
+    "below largest": _rowwise(lambda row: [cell - max(row) for cell in row]),
     "total": _rowwise(lambda row: [sum(row, start=Fraction(0))]),
+    "running total": _rowwise(lambda row: list(accumulate(row))),
     "mean": _rowwise(lambda row: [sum(row, start=Fraction(0)) / len(row)]),
     "mean distance": _rowwise(lambda row: [sum((abs(x - sum(row) / len(row)) for x in row), start=Fraction(0)) / len(row)]),
+    "standard deviation": _rowwise(lambda row: [_standard_deviation(row)]),
     "share": lambda x, total: tuple(tuple(cell / t[0] for cell in row) for row, t in zip(x, total, strict=True)),
     "normalise": lambda x, mean, spread: tuple(
         tuple((cell - m[0]) / s[0] for cell in row) for row, m, s in zip(x, mean, spread, strict=True)
     ),
     "mix": lambda weights, values: tuple(tuple(_dot(row, column) for column in zip(*values, strict=True)) for row in weights),
     "largest": _rowwise(lambda row: [Fraction(row.index(max(row)))]),  # the first of the largest, counted from 0
+    "drawn": lambda running, uniform: tuple(  # the first place whose running total exceeds uniform (T, 1), counted from 0
+        (Fraction(sum(cell <= u[0] for cell in row)),) for row, u in zip(running, uniform, strict=True)
+    ),
     "loss": _loss,  # p (T, V), targets (T, 1), base (1, 1) -> -log(p of the target) (T, 1)
     "graded mean": lambda x, graded: ((_dot([r[0] for r in x], [g[0] for g in graded]) / sum(g[0] for g in graded),),),
     "logit gradient": _logit_gradient,  # (p - one where the target is) / graded tokens, 0 where not graded

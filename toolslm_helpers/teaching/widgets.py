@@ -5,10 +5,12 @@ nbconvert and GitHub, which have nobody to click, show the view.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from toolslm_helpers.model.counting import Decoder
 from toolslm_helpers.teaching import views
+from toolslm_helpers.teaching.parameter_views import one_thing_changed, part_table, sizes
 from toolslm_helpers.teaching.views import View
 
 if TYPE_CHECKING:
@@ -77,3 +79,44 @@ def _linked(control: Any, view_of: Callable[[Any], View]) -> "VBox":
 
     control.observe(refresh, names="value")
     return ipywidgets.VBox([control, shown])
+
+
+# What the calculator offers: opt-mini's, OPT-350M's and DeepSeek-OCR's sizes, and rounder ones around them.
+LAYERS, EXPERTS = 96, (1, 2, 4, 8, 16, 32, 64, 128)  # at most so many layers
+VOCABULARIES = (1_000, 32_000, 50_272, 100_000, 129_280, 256_000)
+CONTEXTS = (768, 2_048, 4_096, 8_192, 32_768, 131_072)
+
+
+def parameter_calculator(start: Decoder, interactive: bool = True) -> View | Clickable:
+    """What grows with depth, experts, vocabulary and context: ``start`` with one of them larger at a time, as many experts used as in it.
+
+    With clicks, also a slider for each of the four and the resulting model part by part. The sizes of ``start`` are always among the choices.
+    """
+    larger = [
+        {"layers": 2 * start.layers}, {"experts": 64}, {"vocabulary": 129_280}, {"context": 8_192},
+        {"layers": 2 * start.layers, "experts": 64, "vocabulary": 129_280, "context": 8_192},
+    ]  # fmt: skip
+    static = sizes(one_thing_changed(start, larger), start, f"{start.name}, with one thing changed at a time, then all of them")
+    if not interactive:
+        return static
+    import ipywidgets
+
+    wide = {"style": {"description_width": "6em"}, "layout": {"width": "min(100%, 32em)"}, "continuous_update": False}
+    options = {"experts": EXPERTS, "vocabulary": VOCABULARIES, "context": CONTEXTS}
+    controls = {"layers": ipywidgets.IntSlider(start.layers, 1, max(LAYERS, start.layers), description="layers", **wide)}
+    for name, values in options.items():
+        choices = [(f"{value:,}", value) for value in sorted({*values, getattr(start, name)})]
+        controls[name] = ipywidgets.SelectionSlider(options=choices, value=getattr(start, name), description=name, **wide)
+    shown = ipywidgets.HTML()
+
+    def refresh(_: Any = None) -> None:
+        chosen = {name: control.value for name, control in controls.items()}
+        used = min(start.experts_used, chosen["experts"])
+        model = replace(start, name="your model", experts_used=used, **chosen)
+        both = sizes({start.name: start, model.name: model}, start)
+        shown.value = both.html + part_table(model, start).html
+
+    for control in controls.values():
+        control.observe(refresh, names="value")
+    refresh()
+    return Clickable(ipywidgets.VBox([*controls.values(), shown]), static)
