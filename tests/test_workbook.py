@@ -60,13 +60,13 @@ def finished(tmp_path_factory) -> tuple[Path, workbook.Build, str]:
     """Two lessons, run once for all tests that only look: folder, build, printed text."""
     folder = tmp_path_factory.mktemp("lessons")
     look = 'import os, sys\nprint(SIZE, INTERACTIVE, sys.executable, os.environ["HF_HUB_OFFLINE"], os.getcwd())'
-    links = '[next](01_second.ipynb#end) [file](solutions/00_x.py) <img src="https://example.org/badge.svg" alt="Open in Colab">'
+    links = '[next](99_second.ipynb#end) [file](solutions/00_x.py) <img src="https://example.org/badge.svg" alt="Open in Colab">'
     path = write_lesson(folder, "00_first", look, rates=RATES)
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(1, new_markdown_cell(links))
     nbformat.write(notebook, path)
     write_lesson(
-        folder, "01_second", "from IPython.display import Javascript, HTML\ndisplay(Javascript('1'))\nHTML('<b>bold</b>')"
+        folder, "99_second", "from IPython.display import Javascript, HTML\ndisplay(Javascript('1'))\nHTML('<b>bold</b>')"
     )
     build, text = run(folder, tmp_path_factory.mktemp("out"))
     workbook.publish(build)
@@ -79,14 +79,14 @@ def test_parameters_kernel_and_environment_reach_the_lesson(finished):
     printed = next(cell.outputs[0].text for cell in notebook.cells if "sys.executable" in cell.source)
     assert printed.split() == ["smoke", "False", sys.executable, "1", str(folder)]
     assert os.environ.get("PYDEVD_DISABLE_FILE_VALIDATION") is None, "the kernels' variables leaked into the caller"
-    assert "notebook 1 of 2: 00_first starts, time left ?" in text and "notebook 2 of 2: 01_second took" in text
+    assert "notebook 1 of 2: 00_first starts, time left ?" in text and "notebook 2 of 2: 99_second took" in text
     assert not list(build.notebooks.glob("*.partial.ipynb"))
 
 
 def test_results_are_gathered(finished):
     results = json.loads((finished[1].output / "results.json").read_text())
     assert (results["size"], results["seed"], results["device"]) == ("smoke", 0, "CPU")
-    assert results["lessons"]["01"] == {"seconds": 1.5, "values": {"loss": {"value": 0.5, "unit": "nats"}}}
+    assert results["lessons"]["99"] == {"seconds": 1.5, "values": {"loss": {"value": 0.5, "unit": "nats"}}}
     assert results["pass_rate"] == {"sft": {"G1_tool": {"passed": 9, "n": 10, "low": 0.6, "high": 0.98}}}
 
 
@@ -96,7 +96,7 @@ def test_a_second_run_skips_what_is_finished_and_repeats_what_changed(finished, 
     monkeypatch.setattr(workbook, "execute", lambda path, target, *_: ran.append(path.stem) or target.touch())
     monkeypatch.setattr(workbook.Build, "_save", lambda self: None)
     _, text = run(folder, build.output)
-    assert ran == [] and "00_first is finished" in text and "01_second is finished" in text
+    assert ran == [] and "00_first is finished" in text and "99_second is finished" in text
 
     again = workbook.Build(build.output, "smoke", 0)
     first, second = workbook.find_notebooks(folder)
@@ -105,9 +105,9 @@ def test_a_second_run_skips_what_is_finished_and_repeats_what_changed(finished, 
     assert again.is_finished(first) and not again.is_finished(second)
     again.state[second.name]["key"] = again.key(second)
     assert again.is_finished(second)
-    (again.lessons / "01.json").rename(again.lessons / "01.away")
+    (again.lessons / "99.json").rename(again.lessons / "99.away")
     assert not again.is_finished(second), "what it recorded is gone"
-    (again.lessons / "01.away").rename(again.lessons / "01.json")
+    (again.lessons / "99.away").rename(again.lessons / "99.json")
     assert again.is_finished(second)
     again.state[first.name] |= {"wrote": ["00.json", "checkpoints/sft/x"], "at": "later"}
     assert not again.is_finished(second), "a checkpoint made anew by an earlier lesson must count as a changed input"
@@ -192,24 +192,24 @@ def test_pages_load_nothing_and_lead_to_each_other(finished):
     _, build, _ = finished
     site = build.output / "site"
     pages = {path.name: path.read_text() for path in site.glob("*.html")}
-    assert set(pages) == {"index.html", "00_first.html", "01_second.html"}
+    assert set(pages) == {"index.html", "00_first.html", "99_second.html"}
     for name, page in pages.items():
         loads = re.findall(r"<(?:script|link|iframe)\b|@import|url\(|\ssrc(?:set)?=\"(?!data:)", page)
         assert not loads, f"{name} would load {loads}"
         assert page.startswith('<!doctype html>\n<html lang="en">') and "<title>" in page
         for target in re.findall(r'href="([^"#:]+)"', page):
             assert target in pages, f"{name} leads to {target}, which the site does not have"
-    assert 'href="01_second.html#end"' in pages["00_first.html"] and 'rel="next" href="01_second.html"' in pages["00_first.html"]
+    assert 'href="99_second.html#end"' in pages["00_first.html"] and 'rel="next" href="99_second.html"' in pages["00_first.html"]
     assert "/blob/v0.1.0/notebooks/solutions/00_x.py" in pages["00_first.html"]
-    assert "Open in Colab" in pages["00_first.html"] and "<b>bold</b>" in pages["01_second.html"]
+    assert "Open in Colab" in pages["00_first.html"] and "<b>bold</b>" in pages["99_second.html"]
     assert str(build.lessons) not in pages["00_first.html"], "papermill's own cell names folders of this machine"
     assert "90.0% (9/10) [60.0, 98.0]" in pages["index.html"]
 
 
 def test_an_unknown_lesson_and_an_empty_folder_are_told(finished, tmp_path):
     folder, _, _ = finished
-    assert [notebook.number for notebook in workbook.find_notebooks(folder, ["1"])] == ["01"]
-    with pytest.raises(WorkbookError, match="no lesson '42'; expected one of 00, 01"):
+    assert [notebook.number for notebook in workbook.find_notebooks(folder, ["0"])] == ["00"]
+    with pytest.raises(WorkbookError, match="no lesson '42'; expected one of 00, 99"):
         workbook.find_notebooks(folder, ["42"])
     with pytest.raises(WorkbookError, match="no notebook NN_name.ipynb"):
         workbook.find_notebooks(tmp_path)
