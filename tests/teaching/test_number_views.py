@@ -30,6 +30,44 @@ def test_matrix_marks_one_cell_in_both_forms():
         number_views.matrix(PAPER["attention 1"], (3, 0))
 
 
+@pytest.mark.parametrize(("name", "cell", "words"), [
+    ("embedded", (1, 0), "embedding, row 2 (counted from 0), number 1 = -2"),
+    ("projected", (1, 1), "(-2) * (-1) + (-1) * 1 = 1"),
+    ("x", (0, 0), "1 + (-1) = 0"),
+    ("hidden", (0, 1), "0 * 1 + 1 * 1 + (-2) * 0 + 1 * 0 + 1 = 2"),
+    ("rectified", (1, 0), "the larger of -2 and 0 = 0"),
+    ("raised 1", (1, 2), "it comes later = 0"),
+    ("raised 1", (1, 0), "2 to the power of -1 = 1/2"),
+    ("raised 1", (1, 1), "2 to the power of 0 = 1"),
+    ("attention 1", (1, 0), "(1/2) / (3/2) = 1/3"),
+    ("mixed 1", (1, 0), "(1/3) * 3 + (2/3) * (-3) + 0 * (-1) = -1"),
+    ("total", (1, 0), "(1/2) + 2 + 2 + 4 + 1 + (1/2) = 10"),
+    ("normed 1", (2, 0), "(-1/2 - 1) / (3/4) = -2"),
+    ("base", (0, 0), "2, given"),
+    ("loss", (0, 0), "mean over the graded tokens = 1.6610"),
+])  # fmt: skip
+def test_the_arithmetic_of_a_cell(name, cell, words):
+    assert number_views.arithmetic(PAPER, name, *cell) == words
+
+
+def test_every_sum_of_products_is_what_it_says():
+    """Evaluated with fractions, the arithmetic of each cell gives the cell."""
+    checked = 0
+    for quantity in PAPER.quantities.values():
+        if quantity.operation not in ("linear", "mix", "add", "share", "normalise", "total"):
+            continue
+        for i, row in enumerate(quantity.value):
+            for j, cell in enumerate(row):
+                if not isinstance(cell, Fraction):
+                    continue
+                way = number_views.arithmetic(PAPER, quantity.name, i, j).rpartition(" = ")[0]
+                if re.search(r"\d\.\d", way):
+                    continue  # rounded for reading
+                assert eval(re.sub(r"\d+", r"Fraction(\g<0>)", way), {"Fraction": Fraction}) == cell
+                checked += 1
+    assert checked > 200
+
+
 def test_unnamed_rows_and_columns_are_numbered():
     assert number_views.matrix(PAPER["base"]).text.splitlines()[1:] == ["   1", "1  2"]
 

@@ -8,8 +8,9 @@ from nbconvert import HTMLExporter
 from toolslm_helpers.agent.search import Episode, Step
 from toolslm_helpers.model.counting import DEEPSEEK_OCR, OPT_350M
 from toolslm_helpers.teaching import views
+from toolslm_helpers.teaching.byhand import by_hand
 from toolslm_helpers.teaching.views import View
-from toolslm_helpers.teaching.widgets import choose, parameter_calculator, step_through_episode
+from toolslm_helpers.teaching.widgets import choose, choose_cell, parameter_calculator, step_through_episode
 
 STEPS = (Step("first", "get", "{}", "{}", 0), Step("second", "Finish", "{}", "", 3))
 EPISODE = Episode(7, "Weather?", STEPS, "finish", "It is sunny.", "give_answer")
@@ -45,6 +46,16 @@ def test_the_menu_renders_what_is_chosen_once_each():
     assert picture.value == "<b>oslo</b>" and asked == ["lisbon", "oslo"]
     menu.value = "Lisbon?"
     assert picture.value == "<b>lisbon</b>" and asked == ["lisbon", "oslo"], "a model would run again for what is known"
+
+
+def test_any_cell_of_a_matrix_can_be_chosen_and_says_how_it_came_about():
+    menu, picture = control_and_picture(choose_cell(by_hand(), "projected", (1, 1)))
+    assert len(menu.options) == 12 and menu.value == "row Lisbon, column D2"
+    assert "[1] is row Lisbon, column D2: (-2) * (-1) + (-1) * 1 = 1." in picture.value
+    menu.value = "row call, column D4"
+    assert "[0] is row call, column D4: (-2) * 0 + 0 * (-1) = 0." in picture.value
+    still = choose_cell(by_hand(), "projected", (1, 1), interactive=False)
+    assert "[1] is row Lisbon, column D2" in still.text
 
 
 def test_without_clicks_it_is_the_static_view():

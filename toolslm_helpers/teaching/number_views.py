@@ -1,11 +1,11 @@
-"""Views of numbers: a matrix with one cell explained, who attends to whom, and shares as bars. Each says in words what it shows."""
+"""Views of numbers: a matrix, any cell of it explained, who attends to whom, and shares as bars. Each says in words what it shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
 
-from toolslm_helpers.teaching.quantities import Quantity
+from toolslm_helpers.teaching.quantities import Paper, Quantity
 from toolslm_helpers.teaching.views import CELL, HEADER, HIGHLIGHT, LINE, PLAIN, SUPERVISED_LINE, View, aligned, box
 
 LATER = "later"  # what stands in an attention map where the mask forbids to look
@@ -51,6 +51,52 @@ def matrix(quantity: Quantity, highlight: tuple[int, int] | None = None, formula
     below = [f"[{chosen[0]}] is row {chosen[1]}, column {chosen[2]}{': ' + formula if formula else ''}."] if chosen else []
     lines = [title, *aligned([["", *columns], *([label, *shown] for label, shown, _ in cells)]), *below]
     return View(box(_table(title, columns, cells) + "".join(f"<div>{escape(line)}</div>" for line in below)), "\n".join(lines))
+
+
+def arithmetic(paper: Paper, name: str, row: int, column: int) -> str:
+    """How one cell of a quantity came about, with its numbers: "0 * 1 + 1 * (-1) = -1". Steps without a sum of their own say their rule.
+
+    Raises KeyError for an unknown name, IndexError for a cell that is not there.
+    """
+    quantity = paper[name]
+    result = written(quantity.value[row][column])
+    blocks = [paper[part].value for part in quantity.of]
+    match quantity.operation:
+        case "given":
+            return f"{result}, given"
+        case "lookup":
+            way = f"{quantity.of[1]}, row {written(blocks[0][row][0])} (counted from 0), number {column + 1}"
+        case "linear":
+            way = _products(blocks[0][row], blocks[1][column]) + (f" + {_factor(blocks[2][0][column])}" if blocks[2:] else "")
+        case "mix":
+            way = _products(blocks[0][row], [other[column] for other in blocks[1]])
+        case "add":
+            way = " + ".join(_factor(block[row][column]) for block in blocks)
+        case "relu":
+            way = f"the larger of {written(blocks[0][row][column])} and 0"
+        case "causal power" if column > row:
+            way = "it comes later"
+        case "power" | "causal power":
+            way = f"{written(blocks[1][0][0])} to the power of {written(blocks[0][row][column])}"
+        case "total":
+            way = " + ".join(map(_factor, blocks[0][row]))
+        case "share":
+            way = f"{_factor(blocks[0][row][column])} / {_factor(blocks[1][row][0])}"
+        case "normalise":
+            way = f"({written(blocks[0][row][column])} - {_factor(blocks[1][row][0])}) / {_factor(blocks[2][row][0])}"
+        case _:
+            way = quantity.words
+    return f"{way} = {result}"
+
+
+def _factor(number: Fraction | float) -> str:
+    """A number as it stands in a product: negative ones and fractions in parentheses."""
+    text = written(number)
+    return f"({text})" if text.startswith("-") or "/" in text else text
+
+
+def _products(ones: Sequence[Fraction | float], others: Sequence[Fraction | float]) -> str:
+    return " + ".join(f"{_factor(a)} * {_factor(b)}" for a, b in zip(ones, others, strict=True))
 
 
 def attention_map(words: Sequence[str], weights: Sequence[Sequence[float]], title: str = "attention") -> View:
