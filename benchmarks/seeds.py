@@ -19,7 +19,7 @@ from toolslm_helpers.evaluation.statistics import wilson
 from toolslm_helpers.evaluation.tooleval import evaluate
 from toolslm_helpers.files import atomic_write_json, atomic_write_text, read_json, repository_root
 from toolslm_helpers.model.checkpoints import load_model
-from toolslm_helpers.results import provenance
+from toolslm_helpers.results import provenance, replace_block
 from toolslm_helpers.sizes import Size, get_size
 from toolslm_helpers.training.sft import train
 
@@ -89,7 +89,7 @@ def main() -> None:
     atomic_write_json(root / "docs" / "results" / "seeds.json", record)
     page = root / "docs" / "numbers.md"
     text = page.read_text(encoding="utf-8")
-    atomic_write_text(page, text.split(BEGIN)[0] + table(record) + text.split(END)[1])
+    atomic_write_text(page, replace_block(text, table(record)))
     print(table(record))
 
 

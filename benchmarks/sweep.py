@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolslm_helpers.files import atomic_write_json, atomic_write_text, read_json, repository_root
 from toolslm_helpers.model.checkpoints import OPT_MINI, load_model, new_model, save_model
-from toolslm_helpers.results import provenance
+from toolslm_helpers.results import provenance, replace_block
 from toolslm_helpers.text.tokenizer import load_small_tokenizer, train_small_tokenizer
 from toolslm_helpers.training.skills import measure_skills
 from toolslm_helpers.training.stages import STAGES, run_stage, tokenizer_texts
@@ -125,7 +125,7 @@ def main() -> None:
     atomic_write_json(repository_root() / "docs" / "results" / "sweep.json", record)
     page = repository_root() / "docs" / "numbers.md"
     text = page.read_text(encoding="utf-8")
-    atomic_write_text(page, text.split(BEGIN)[0] + table(record) + text.split(END)[1])
+    atomic_write_text(page, replace_block(text, table(record)))
     print(table(record))
 
 

@@ -5,13 +5,19 @@ markers in README.md. tests/test_readme.py holds README, table and record togeth
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text, read_json, repository_root
-from toolslm_helpers.results import as_fields, duration, markdown_table
+from toolslm_helpers.files import (
+    WorkbookError,
+    atomic_write_bytes,
+    atomic_write_json,
+    atomic_write_text,
+    read_json,
+    repository_root,
+)
+from toolslm_helpers.results import as_fields, duration, markdown_table, replace_block
 
 CONTROLS = ("always_ask", "always_give_up", "dump_everything")
 BEGIN, END = "<!-- results: written by docs/record.py -->", "<!-- /results -->"
@@ -27,12 +33,6 @@ def readme_block(record: dict) -> str:
         BEGIN, "", markdown_table(record["pass_rate"]), "", f"Controls without a model, all queries: {controls}.", "",
         f"Size `{record['size']}`, seed {record['seed']}, commit `{record['commit']}`, {record['device']}; {versions}. Times: {times}.", "", END,
     ])  # fmt: skip
-
-
-def replace_block(readme: str, block: str) -> str:
-    """README with the block between the markers replaced."""
-    before, after = readme.split(BEGIN, 1)[0], readme.split(END, 1)[1]
-    return before + block + after
 
 
 def main() -> None:
@@ -62,8 +62,7 @@ def record_run(results: dict) -> None:
     atomic_write_json(folder / f"{record['size']}.json", record)
     shown = {model: record["pass_rate"][model] for model in ("base", "instruct", "sft") if model in record["pass_rate"]}
     figure = pass_rates(as_fields(shown), "Before and after one epoch of fine-tuning").png()
-    (folder / ".pass_rate.png").write_bytes(figure)
-    os.replace(folder / ".pass_rate.png", folder / "pass_rate.png")  # whole, or not at all
+    atomic_write_bytes(folder / "pass_rate.png", figure)
     readme = root / "README.md"
     atomic_write_text(readme, replace_block(readme.read_text(encoding="utf-8"), readme_block(record)))
     print(f"Recorded {folder / (record['size'] + '.json')} at {commit}.")

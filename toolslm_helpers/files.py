@@ -25,18 +25,21 @@ def data_samples() -> Path:
     return repository_root() / "data_samples"
 
 
-def atomic_write_text(path: str | Path, text: str) -> Path:
-    """Writes ``text`` (UTF-8) to a temporary neighbour, then renames it, so that ``path`` is always whole: old or new.
+FULL_OR_READ_ONLY = "Usual cause: a full disk or a read-only folder. Free some space or choose another output folder"
 
-    Raises WorkbookError where the disk is full or the folder cannot be written.
+
+def atomic_write_bytes(path: str | Path, content: bytes, advice: str = FULL_OR_READ_ONLY) -> Path:
+    """Writes ``content`` to a temporary neighbour, then renames it, so that ``path`` is always whole: old or new.
+
+    Raises WorkbookError, which ends with ``advice``, where the disk is full or the folder cannot be written.
     """
     path = Path(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
@@ -44,9 +47,14 @@ def atomic_write_text(path: str | Path, text: str) -> Path:
             Path(temporary).unlink(missing_ok=True)
         raise WorkbookError(
             f"{path}: could not be written ({error.strerror}). Expected a writable folder with free space. "
-            "Usual cause: a full disk or a read-only folder. Free some space or choose another output folder; nothing was changed."
+            f"{advice}; nothing was changed."
         ) from error
     return path
+
+
+def atomic_write_text(path: str | Path, text: str) -> Path:
+    """Writes ``text`` (UTF-8, line breaks as they stand) through ``atomic_write_bytes``."""
+    return atomic_write_bytes(path, text.encode("utf-8"))
 
 
 def atomic_write_json(path: str | Path, value: Any, indent: int | None = 1) -> Path:

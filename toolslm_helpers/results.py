@@ -41,6 +41,12 @@ def gather(folder: Path, size: str, seed: int) -> dict[str, Any]:
     }
 
 
+def replace_block(page: str, block: str) -> str:
+    """``page`` with ``block`` in place of what stands between the same two markers, which are the block's first and last line."""
+    lines = block.splitlines()
+    return page.split(lines[0], 1)[0] + block + page.split(lines[-1], 1)[1]
+
+
 def provenance() -> dict[str, Any]:
     """What a recorded figure must name: commit ("-dirty" where files differ from it), device, versions."""
     from toolslm_helpers.teaching.lesson import device_name, package_versions

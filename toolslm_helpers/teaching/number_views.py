@@ -34,11 +34,16 @@ def matrix_rows(quantity: Quantity) -> list[MatrixRow]:
     return [MatrixRow(label, tuple(map(written, row))) for label, row in zip(labels, quantity.value, strict=True)]
 
 
+def column_labels(quantity: Quantity) -> tuple[str, ...]:
+    """The names of a quantity's columns; unnamed ones are numbered from 1."""
+    return quantity.columns or tuple(str(k + 1) for k in range(len(quantity.value[0])))
+
+
 def matrix(quantity: Quantity, highlight: tuple[int, int] | None = None, formula: str = "") -> View:
     """A quantity with its name, shape and formula in words; ``highlight`` (row, column), counted from 0, marks one cell, and
     ``formula`` says how that cell came about. Raises IndexError for a cell that is not there."""
     rows = matrix_rows(quantity)
-    columns = quantity.columns or tuple(str(k + 1) for k in range(len(quantity.value[0])))
+    columns = column_labels(quantity)
     chosen = (
         None if highlight is None else (rows[highlight[0]].cells[highlight[1]], rows[highlight[0]].label, columns[highlight[1]])
     )

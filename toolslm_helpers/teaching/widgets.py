@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.model.counting import Decoder
 from toolslm_helpers.teaching import views
-from toolslm_helpers.teaching.number_views import arithmetic, matrix, matrix_rows
+from toolslm_helpers.teaching.number_views import arithmetic, column_labels, matrix, matrix_rows
 from toolslm_helpers.teaching.parameter_views import one_thing_changed, part_table, sizes
 from toolslm_helpers.teaching.quantities import Paper
 from toolslm_helpers.teaching.views import View
@@ -35,7 +35,7 @@ def choose_cell(paper: Paper, name: str, cell: tuple[int, int] = (0, 0), interac
     """A quantity with the arithmetic of one cell (row, column; from 0); with clicks, of whichever cell somebody chooses."""
     quantity = paper[name]
     labels = [row.label for row in matrix_rows(quantity)]
-    columns = quantity.columns or tuple(str(k + 1) for k in range(len(quantity.value[0])))
+    columns = column_labels(quantity)
     cells = [(i, j) for i in range(len(labels)) for j in range(len(columns))]
     cells.sort(key=lambda other: other != cell)  # the asked one first, the others in their order
     options = {f"row {labels[i]}, column {columns[j]}": (i, j) for i, j in cells}

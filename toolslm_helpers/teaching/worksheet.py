@@ -5,15 +5,13 @@ come from one graph of quantities (quantities.py).
 """
 
 import io
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toolslm_helpers.files import WorkbookError
+from toolslm_helpers.files import WorkbookError, atomic_write_bytes
 from toolslm_helpers.teaching import worksheet_papers as papers
 from toolslm_helpers.teaching.quantities import Number
 from toolslm_helpers.teaching.worksheet_exercises import EXERCISES
@@ -24,6 +22,9 @@ if TYPE_CHECKING:
     from openpyxl import Workbook
     from openpyxl.cell import Cell
 
+OPEN_OR_READ_ONLY = (
+    "Usual cause: the file is open in a spreadsheet program, or the folder is read-only. Close it, or choose another --output"
+)
 Bands = tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
 
 
@@ -140,28 +141,8 @@ def write_worksheets(folder: str | Path, lessons: Sequence[str] = ()) -> list[Pa
             ("_blank.xlsx", xlsx(names, blank)),
             ("_blank.pdf", printed(blank)),
         ):
-            written.append(_write(Path(folder) / f"{name}{suffix}", content))
+            written.append(atomic_write_bytes(Path(folder) / f"{name}{suffix}", content, OPEN_OR_READ_ONLY))
     return written
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Writes a file whole or not at all."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise WorkbookError(
-            f"{path}: could not be written ({error.strerror}). Expected a writable folder with free space. Usual cause: the file is open in a "
-            "spreadsheet program, or the folder is read-only. Close it, or choose another --output; nothing was changed."
-        ) from error
-    return path
 
 
 # --- the spreadsheet
