@@ -5,14 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from toolslm_helpers.data import window
 from toolslm_helpers.data.records import Message
-from toolslm_helpers.data.stream import Account, QueryStream, RowStream, SetAside
+from toolslm_helpers.data.stream import Account, RowStream
 from toolslm_helpers.data.trees import Row
-from toolslm_helpers.files import DataError
 
 TEXTS = ["s", 'u "quoted" {"id": "x", "conversations": []} ]}, é 多 😀\n', "\nThought: \\ \u2028", ""]
 

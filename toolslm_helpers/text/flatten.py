@@ -12,12 +12,13 @@ library's own path (``apply_chat_template``) gives the same ids and mask, unless
 the one that ends a turn, and we read the letters.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.files import DataError
 from toolslm_helpers.text.tokenizer import END
@@ -25,7 +26,7 @@ from toolslm_helpers.text.tokenizer import END
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-Supervise = Literal["all", "last"]
+Supervise = Literal["all", "last"] | Collection[int]  # which assistant turns are trained; integers are indices of messages
 Truncation = Literal["refuse", "right", "left"]
 
 ROLES = ("start", "system", "user", "assistant", "function")  # what FlatExample.roles indexes; the leading </s> is "start"
@@ -104,21 +105,20 @@ def flatten(
 
     ``max_length`` is in tokens. A longer example raises ("refuse"), keeps its start ("right": what TRL does, and it loses
     targets), or keeps the leading ``</s>`` and its end ("left"). ``supervise`` is "all" assistant turns, or "last", as ToolBench
-    trains its step rows.
+    trains its step rows, or the indices of the messages to train, as a merged example brings them.
 
     Raises DataError, with the trajectory's id, for an example that is too long, that has no supervised token, or whose assistant
     content does not begin at a token boundary.
     """
     if truncation not in ("refuse", "right", "left"):
         raise ValueError(f"truncation is {truncation!r}; expected 'refuse', 'right' or 'left'.")
-    if supervise not in ("all", "last"):
-        raise ValueError(f"supervise is {supervise!r}; expected 'all' or 'last'.")
+    if isinstance(supervise, str) and supervise not in ("all", "last"):
+        raise ValueError(f"supervise is {supervise!r}; expected 'all', 'last' or indices of messages.")
     ids, turns, text = _encode(trajectory.messages, tokenizer)
     mask, roles = np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=np.int8)
     for turn in turns:
         roles[turn.start :] = ROLES.index(turn.role)
-    answers = [turn for turn in turns if turn.role == "assistant"]
-    for turn in answers if supervise == "all" else answers[-1:]:
+    for turn in _chosen(turns, supervise, trajectory.id):
         if not turn.aligned:
             raise DataError(
                 f"{trajectory.id}: message {turns.index(turn)} (assistant) does not begin at a token boundary: its first token "
@@ -145,18 +145,22 @@ def flatten(
 
 
 def flatten_all(
-    trajectories: Iterable[Trajectory],
+    trajectories: Iterable[Trajectory | MergedExample],
     tokenizer: "PreTrainedTokenizerFast",
     *,
     max_length: int | None = None,
     truncation: Truncation = "refuse",
     supervise: Supervise = "all",
 ) -> FlatDataset:
-    """``flatten`` for many: what it refuses is listed with its id and reason instead of raised."""
+    """``flatten`` for many: what it refuses is listed with its id and reason instead of raised.
+
+    A merged example brings its own turns to supervise.
+    """
     examples, refused = [], []
-    for trajectory in trajectories:
+    for one in trajectories:
+        trajectory, turns = (one.trajectory, one.supervised_turns) if isinstance(one, MergedExample) else (one, supervise)
         try:
-            examples.append(flatten(trajectory, tokenizer, max_length=max_length, truncation=truncation, supervise=supervise))
+            examples.append(flatten(trajectory, tokenizer, max_length=max_length, truncation=truncation, supervise=turns))
         except DataError as error:
             refused.append((trajectory.id, str(error)))
     return FlatDataset(tuple(examples), tuple(refused))
@@ -175,6 +179,18 @@ class _Turn(NamedTuple):
     content: int
     end: int
     aligned: bool  # whether the content begins where a token does
+
+
+def _chosen(turns: Sequence[_Turn], supervise: Supervise, id_: str) -> list[_Turn]:
+    """The turns to train."""
+    answers = [turn for turn in turns if turn.role == "assistant"]
+    if isinstance(supervise, str):
+        return answers if supervise == "all" else answers[-1:]
+    if wrong := [index for index in supervise if not 0 <= index < len(turns) or turns[index].role != "assistant"]:
+        raise DataError(
+            f"{id_}: message {wrong[0]} is to be trained and is no assistant turn. Usual cause: turns of another example."
+        )
+    return [turns[index] for index in supervise]
 
 
 def _encode(
