@@ -16,11 +16,11 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from toolslm_helpers.data.records import Query, Record, first_problem
+from toolslm_helpers.data.records import Query, Record, RecordError, first_problem
 from toolslm_helpers.data.trees import Row
 from toolslm_helpers.data.window import Window
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R")
 
 # Where a row begins. Inside a valid string every quotation mark has a backslash, so that no text of a conversation looks like this; but
 # damage may take those marks away, so "id" alone is believed only where the row before it ends.
@@ -68,7 +68,10 @@ class RecordStream(Generic[R]):
     Raises DataError, when iterated, for what is no list of records at all: no file, an empty one, another kind of JSON.
     """
 
-    def __init__(self, path: str | Path, kind: type[R], starts: re.Pattern[str], start: int = 0) -> None:
+    brackets = "[]"  # around all records
+    first = "{"  # what a record begins with
+
+    def __init__(self, path: str | Path, kind: type[Record], starts: re.Pattern[str], start: int = 0) -> None:
         if start < 0:
             raise ValueError(f"start is {start}; expected 0 or more.")
         self.path, self.start = Path(path), start
@@ -88,23 +91,33 @@ class RecordStream(Generic[R]):
 
     def __iter__(self) -> Iterator[R]:
         self._begin()
-        window = Window(self.path)
+        window = Window(self.path, self.brackets)
         with window.file:
-            window.open_list()
+            window.open()
             for position, (offset, value, problem) in enumerate(self._values(window)):
                 if position < self.start:
                     continue
                 self.read, self.position, field = self.read + 1, position + 1, ""
                 if not problem:
                     try:
-                        record = self._kind.model_validate(value)
+                        record = self._record(value)
                     except ValidationError as error:
                         field, problem = first_problem(error)
+                    except RecordError as error:
+                        field, problem = error.field, error.reason
                 if problem:
                     self.set_aside.append(SetAside(str(self.path), position, offset, field, problem))
                 else:
                     self.yielded += 1
                     yield record
+
+    def _record(self, value: Any) -> R:
+        """The record of a decoded value. Raises ValidationError or RecordError."""
+        return self._kind.model_validate(value)
+
+    def _decode(self, window: Window) -> tuple[Any, int, str]:
+        """(value, end, problem) of the record that comes next, as ``Window.decode`` gives them."""
+        return window.decode()
 
     def _values(self, window: Window) -> Iterator[tuple[int, Any, str]]:
         """(byte offset, value, problem) of each record; where there is a problem, the value means nothing."""
@@ -116,7 +129,7 @@ class RecordStream(Generic[R]):
                 if not window.closed:
                     yield offset, None, "the file ends before its list does: at least one record is missing"
                 return
-            value, end, problem = window.decode()
+            value, end, problem = self._decode(window)
             if problem:
                 more = window.find(self._starts)
             else:
@@ -129,10 +142,10 @@ class RecordStream(Generic[R]):
         """Passes what is left of a record whose end came too early: that and its rest are one damage. False if no record follows."""
         if isinstance(value, dict):
             window.pass_between()
-            rest = not window.ended and window.text[window.at] != "{"
+            rest = not window.ended and window.text[window.at] != self.first
         else:
             window.pass_space()
-            rest = not window.ended and window.text[window.at] not in ",]"
+            rest = not window.ended and window.text[window.at] not in f",{self.brackets[1]}"
         return window.find(self._starts) if rest else True
 
 
