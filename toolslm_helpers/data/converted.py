@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from toolslm_helpers.data.records import Function, Record, _as_tuple
-from toolslm_helpers.data.stream import RecordStream
+from toolslm_helpers.data.stream import FileStream
 from toolslm_helpers.data.window import Window
 
 _STARTS = re.compile(
@@ -57,7 +57,7 @@ class ConvertedAnswer(Record):
     answer: AnswerRecord
 
 
-class ConvertedStream(RecordStream[ConvertedAnswer]):
+class ConvertedStream(FileStream[ConvertedAnswer]):
     """The answers of a converted file, one after the other; damaged ones are set aside as in every stream."""
 
     brackets = "{}"

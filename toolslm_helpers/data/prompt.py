@@ -39,7 +39,7 @@ _PREAMBLE = (
 )
 # What the search (DFSDT) tells the model where earlier tries of a state failed; the tries follow (ToolBench, prompts of its tree search).
 SEARCH_PROMPT = "This is not the first time you try this task, all previous trails failed.\n"
-_BETWEEN_FUNCTIONS = re.compile(r"(?<=\}), (?=\{'name': )")
+_BETWEEN_FUNCTIONS = "}, {'name': "
 _APIS = "\nSpecifically, you have access to the following APIs: "
 
 
@@ -64,11 +64,12 @@ def user_prompt(query: str) -> str:
     return f"\n{query}\nBegin!\n"
 
 
+@lru_cache(maxsize=64)
 def read_system_prompt(text: str) -> tuple[tuple[Function, ...], tuple[tuple[str, str], ...]]:
     """(functions, tools) of a training row's system text: the inverse of ``system_prompt``, without ``FINISH``.
 
     Tools are () where the text is not the one that ToolBench published. Raises ValueError where no list of functions is found in
-    it.
+    it. The last 64 texts are remembered, since the rows of one query share theirs; the functions are shared objects.
     """
     head, mark, listed = text.partition(_APIS)
     if not mark:
@@ -90,7 +91,8 @@ def _read_functions(listed: str) -> list[Function]:
     """
     try:
         if listed[:1] + listed[-1:] == "[]":
-            return [_read_function(piece) for piece in _BETWEEN_FUNCTIONS.split(listed[1:-1])]
+            # Printed text holds no \0: Python writes it as an escape.
+            return [_read_function(piece) for piece in listed[1:-1].replace(_BETWEEN_FUNCTIONS, "}\0{'name': ").split("\0")]
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass  # said better by what follows
     return [Function.model_validate(value) for value in ast.literal_eval(listed)]
