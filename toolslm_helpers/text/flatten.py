@@ -12,13 +12,14 @@ message once (``text.encoder``). The library's own path (``apply_chat_template``
 spells a special token: there it reads the one that ends a turn, and we read the letters.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.files import DataError
 from toolslm_helpers.text.encoder import PROMPT_END as PROMPT_END
@@ -28,7 +29,7 @@ from toolslm_helpers.text.tokenizer import END
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-Supervise = Literal["all", "last"]
+Supervise = Literal["all", "last"] | Collection[int]  # which assistant turns are trained; integers are indices of messages
 Truncation = Literal["refuse", "right", "left"]
 
 ROLES = ("start", "system", "user", "assistant", "function")  # what FlatExample.roles indexes; the leading </s> is "start"
@@ -113,8 +114,8 @@ class _How:
     def __post_init__(self) -> None:
         if self.truncation not in get_args(Truncation):
             raise ValueError(f"truncation is {self.truncation!r}; expected one of {', '.join(map(repr, get_args(Truncation)))}.")
-        if self.supervise not in get_args(Supervise):
-            raise ValueError(f"supervise is {self.supervise!r}; expected 'all' or 'last'.")
+        if isinstance(self.supervise, str) and self.supervise not in ("all", "last"):
+            raise ValueError(f"supervise is {self.supervise!r}; expected 'all', 'last' or indices of messages.")
 
 
 def flatten(
@@ -129,7 +130,7 @@ def flatten(
 
     ``max_length`` is in tokens. A longer example raises ("refuse"), keeps its start ("right": what TRL does, and it loses
     targets), or keeps the leading ``</s>`` and its end ("left"). ``supervise`` is "all" assistant turns, or "last", as ToolBench
-    trains its step rows.
+    trains its step rows, or the indices of the messages to train, as a merged example brings them.
 
     Raises DataError, with the trajectory's id, for an example that is too long, that has no supervised token, or whose assistant
     content does not begin at a token boundary.
@@ -138,27 +139,34 @@ def flatten(
 
 
 def flatten_each(
-    trajectories: Iterable[Trajectory],
+    trajectories: Iterable[Trajectory | MergedExample],
     tokenizer: "PreTrainedTokenizerFast",
     *,
     max_length: int | None = None,
     truncation: Truncation = "refuse",
     supervise: Supervise = "all",
 ) -> Iterator[FlatExample | Refused]:
-    """``flatten`` for many, in their order and as they come: an example each, or in its place why it was refused."""
+    """``flatten`` for many, in their order and as they come: an example each, or in its place why it was refused.
+
+    A merged example brings its own turns to supervise.
+    """
     how, encoder = _How(max_length, truncation, supervise), encoder_of(tokenizer)
     trajectories = iter(trajectories)
     while some := list(islice(trajectories, TOGETHER)):
-        encoder.encode_many([trajectory.messages for trajectory in some])  # kept for the lines below
-        for trajectory in some:
+        pairs = [
+            (one.trajectory, replace(how, supervise=one.supervised_turns)) if isinstance(one, MergedExample) else (one, how)
+            for one in some
+        ]
+        encoder.encode_many([trajectory.messages for trajectory, _ in pairs])  # kept for the lines below
+        for trajectory, its_own in pairs:
             try:
-                yield _flatten(trajectory, encoder, how)
+                yield _flatten(trajectory, encoder, its_own)
             except DataError as error:
                 yield Refused(trajectory.id, str(error))
 
 
 def flatten_all(
-    trajectories: Iterable[Trajectory],
+    trajectories: Iterable[Trajectory | MergedExample],
     tokenizer: "PreTrainedTokenizerFast",
     *,
     max_length: int | None = None,
@@ -187,8 +195,7 @@ def _flatten(trajectory: Trajectory, encoder: MessageEncoder, how: _How) -> Flat
     roles = np.repeat(_roles(trajectory.messages), [1, *map(len, encoded)])
     mask = np.zeros(len(ids), dtype=bool)
     starts = np.cumsum([1, *map(len, encoded)])
-    answers = [k for k, message in enumerate(encoded) if message.answer]
-    for k in answers if how.supervise == "all" else answers[-1:]:
+    for k in _chosen(trajectory, how.supervise):
         if not encoded[k].aligned:
             raise DataError(
                 f"{trajectory.id}: message {k} (assistant) does not begin at a token boundary: its first token "
@@ -213,6 +220,18 @@ def _flatten(trajectory: Trajectory, encoder: MessageEncoder, how: _How) -> Flat
             "Usual cause: no assistant turn, or truncation on the right, which cuts the answer off. Use truncation 'left'."
         )
     return FlatExample(trajectory.id, ids, mask, roles, _text(trajectory.messages), length - len(ids))
+
+
+def _chosen(trajectory: Trajectory, supervise: Supervise) -> Sequence[int]:
+    """The indices of the messages to train."""
+    answers = [k for k, message in enumerate(trajectory.messages) if message.role == "assistant"]
+    if isinstance(supervise, str):
+        return answers if supervise == "all" else answers[-1:]
+    if wrong := [k for k in supervise if k not in answers]:
+        raise DataError(
+            f"{trajectory.id}: message {wrong[0]} is to be trained and is no assistant turn. Usual cause: turns of another example."
+        )
+    return list(supervise)
 
 
 def _roles(messages: Sequence[Message]) -> np.ndarray:
