@@ -113,9 +113,13 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
     )
 
 
-def flatten_for(size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast") -> FlatDataset:
-    """The training examples of a size: its length, what it does with longer ones, which turns it trains."""
-    return flatten_all(trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise)
+def flatten_for(
+    size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast", seed: int = 0
+) -> FlatDataset:
+    """The training examples of a size: its length, what it does with longer ones (by ``seed``), which turns it trains."""
+    return flatten_all(
+        trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise, seed=seed
+    )
 
 
 def one_epoch(rows: Sequence[dict[str, Any]], batch_size: int, seed: int) -> list[dict[str, Any]]:
@@ -166,7 +170,7 @@ def train(
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_for(size, trajectories, tokenizer)
+    data = flatten_for(size, trajectories, tokenizer, seed)
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
