@@ -21,7 +21,7 @@ from toolslm_helpers.sizes import FULL
 from toolslm_helpers.text.flatten import flatten_all
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
 from toolslm_helpers.training import prepare as module
-from toolslm_helpers.training.prepare import Plan, Prepared, prepare
+from toolslm_helpers.training.prepare import Plan, Prepared, prepare, tokenizer_of
 
 TOKENIZER = load_small_tokenizer()
 ROWS = [row for trajectory in gold_trajectories(build_world(), 12, "toolbench") for row in step_rows(trajectory)]
@@ -231,3 +231,16 @@ def test_what_is_damaged_or_lost_is_told(source, tmp_path) -> None:
 def test_the_plan_of_a_size_is_the_size_s() -> None:
     plan = Plan.of(FULL, seed=3)
     assert (plan.max_length, plan.truncation, plan.supervise, plan.merge, plan.seed) == (2048, "shorten", "last", False, 3)
+
+
+def test_a_tokenizer_is_found_by_its_folder_or_name(tmp_path, monkeypatch) -> None:
+    assert tokenizer_of("instruct").get_vocab() == TOKENIZER.get_vocab()
+    TOKENIZER.save_pretrained(tmp_path / "model")
+    assert tokenizer_of(tmp_path / "model").chat_template == TOKENIZER.chat_template
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "gpt2-vocab.json").write_text('{"a": 0}')
+    with pytest.raises(DataError, match="gpt2-merges.txt"):
+        tokenizer_of(tmp_path / "opt")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WorkbookError, match="no/such: no tokenizer to be had .*gpt2-vocab.json"):
+        tokenizer_of("no/such")

@@ -18,10 +18,12 @@ from toolslm_helpers.data.merge import MergedExample, merge_stream
 from toolslm_helpers.data.records import Trajectory
 from toolslm_helpers.data.stream import RecordStream
 from toolslm_helpers.files import DataError, WorkbookError, atomic_write_bytes, atomic_write_json, read_json
+from toolslm_helpers.model.checkpoints import checkpoint_path
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.encoder import encoder_of
 from toolslm_helpers.text.flatten import FlatExample, Refused, Truncation, flatten_each
 from toolslm_helpers.text.shorten import needed_functions, shorten
+from toolslm_helpers.text.tokenizer import CHAT_TEMPLATE, load_opt_tokenizer, load_small_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -95,6 +97,30 @@ def prepare(
     manifest["finished"] = True
     atomic_write_json(folder / MANIFEST, manifest)
     return totals(manifest)
+
+
+def tokenizer_of(name: str | Path) -> "PreTrainedTokenizerFast":
+    """A tokenizer: OPT's from a folder with its two files, that of a checkpoint, or that of a model of the hub.
+
+    Raises WorkbookError where it can be had from nowhere.
+    """
+    from transformers import AutoTokenizer
+
+    vocabulary, merges = Path(name) / "gpt2-vocab.json", Path(name) / "gpt2-merges.txt"
+    if vocabulary.is_file():
+        return load_opt_tokenizer(vocabulary, merges)
+    path = checkpoint_path(name)
+    if path.is_dir() and not (path / "tokenizer.json").is_file():  # a small model's is the shipped one
+        return load_small_tokenizer()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # offline, a wrong name: the hub's clients raise many kinds
+        raise WorkbookError(
+            f"{name}: no tokenizer to be had ({str(error).splitlines()[0]}). Usual cause: no network. Name a folder that holds OPT's "
+            "gpt2-vocab.json and gpt2-merges.txt."
+        ) from error
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def totals(manifest: dict[str, Any]) -> Totals:
