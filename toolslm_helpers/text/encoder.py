@@ -148,7 +148,7 @@ class MessageEncoder:
         for key, encoded in zip(new, self._encode_new(new), strict=True):
             found[key] = encoded
             self._messages.keep(key, encoded)
-        ending = [Encoded(self._prompt_end)] if prompt else []
+        ending = [Encoded(self.prompt_end)] if prompt else []
         encoded = [[found[key] for key in of_one] for of_one in keys]
         self.counts.messages += sum(map(len, encoded))
         self.counts.messages_new += len(new)
@@ -175,7 +175,8 @@ class MessageEncoder:
             return [np.array(e.ids, dtype=np.int32) for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
     @cached_property
-    def _prompt_end(self) -> np.ndarray:
+    def prompt_end(self) -> np.ndarray:
+        """The ids of what begins an assistant's turn."""
         return self._ids([PROMPT_END])[0]
 
     @cached_property
@@ -197,8 +198,8 @@ class MessageEncoder:
         encoded = []
         for (role, _, followed), ids in zip(keys, self._ids_of_parts(texts), strict=True):
             if role == "assistant":
-                begin = len(self._prompt_end)
-                aligned = bool(np.array_equal(ids[:begin], self._prompt_end))
+                begin = len(self.prompt_end)
+                aligned = bool(np.array_equal(ids[:begin], self.prompt_end))
                 ids, answer = np.concatenate([ids, [np.int32(self.end_id)], self._line_break]), (begin, len(ids) + 1)
                 encoded.append(Encoded(ids, answer, aligned))
             else:

@@ -22,6 +22,7 @@ import numpy as np
 from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.files import DataError
+from toolslm_helpers.text.checks import IGNORED
 from toolslm_helpers.text.encoder import PROMPT_END as PROMPT_END
 from toolslm_helpers.text.encoder import Encoded, encoder_of
 from toolslm_helpers.text.shorten import needed_functions, shorten
@@ -34,7 +35,6 @@ Supervise = Literal["all", "last"] | Collection[int]  # which assistant turns ar
 Truncation = Literal["refuse", "right", "left", "shorten"]
 
 ROLES = ("start", "system", "user", "assistant", "function")  # what FlatExample.roles indexes; the leading </s> is "start"
-IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
 TOGETHER = 64  # examples whose new messages are tokenized at once
 
 
@@ -56,6 +56,8 @@ class FlatExample:
     def __post_init__(self) -> None:
         if not len(self.input_ids) == len(self.loss_mask) == len(self.roles):
             raise ValueError(f"{self.id}: {len(self.input_ids)} ids, {len(self.loss_mask)} mask values, {len(self.roles)} roles.")
+        if (self.roles[self.loss_mask] != ROLES.index("assistant")).any():
+            raise ValueError(f"{self.id}: a supervised token belongs to another role than the assistant's.")
         for array in (self.input_ids, self.loss_mask, self.roles):
             array.flags.writeable = False
 
@@ -132,8 +134,9 @@ def flatten(
     """One trajectory as ids and mask.
 
     ``max_length`` is in tokens. A longer example raises ("refuse"), keeps its start ("right": what TRL does, and it loses
-    targets), keeps the leading ``</s>`` and its end ("left"), or is shortened where no answer stands ("shorten": ``text.shorten``,
-    by ``seed``; what is too long even then loses its beginning, and raises before it loses a supervised token).
+    targets), keeps the leading ``</s>`` and its end ("left"; a turn that loses its beginning is not supervised), or is shortened where
+    no answer stands ("shorten": ``text.shorten``, by ``seed``; what is too long even then loses its beginning, and raises before it
+    loses a supervised turn).
 
     ``supervise`` is "all" assistant turns, or "last", as ToolBench trains its step rows, or the indices of the messages to train,
     as a merged example brings them.
@@ -208,17 +211,13 @@ def _flatten(trajectory: Trajectory, encoded: Sequence[Encoded], tokenizer: "Pre
         trajectory = shorten(trajectory, tokenizer, how.max_length, how.seed, needed_functions(trajectory)).trajectory
         encoded = encoder_of(tokenizer).encode(trajectory.messages)
     ids = np.concatenate([np.array([tokenizer.eos_token_id], dtype=np.int32), *(message.ids for message in encoded)])
-    mask = _mask(trajectory, encoded, how.supervise)
     roles = np.repeat(np.array([0, *(ROLES.index(m.role) for m in trajectory.messages)], dtype=np.int8), [1, *map(len, encoded)])
-    if how.max_length is not None and len(ids) > how.max_length:
+    excess = 0 if how.max_length is None else max(0, len(ids) - how.max_length)
+    mask = _mask(trajectory, encoded, how, begin=1 if how.truncation == "right" else 1 + excess)
+    if excess:
         kept = np.arange(how.max_length)
         if how.truncation != "right":
-            kept[1:] += len(ids) - how.max_length  # position 0, the leading </s>, stays
-        if how.truncation == "shorten" and mask[kept].sum() < mask.sum():
-            raise DataError(
-                f"{trajectory.id}: {len(ids)} tokens after all that can be shortened was, at most {how.max_length} expected; what is "
-                "trained begins too far from the end. Set max_length higher, or train the last turn only."
-            )
+            kept[1:] += excess  # position 0, the leading </s>, stays
         ids, mask, roles = ids[kept], mask[kept], roles[kept]
     if not mask.any():
         raise DataError(
@@ -228,18 +227,23 @@ def _flatten(trajectory: Trajectory, encoded: Sequence[Encoded], tokenizer: "Pre
     return FlatExample(trajectory.id, ids, mask, roles, _text(trajectory.messages), length - len(ids))
 
 
-def _mask(trajectory: Trajectory, encoded: Sequence[Encoded], supervise: Supervise) -> np.ndarray:
-    """(T,) bool, before anything is cut off."""
+def _mask(trajectory: Trajectory, encoded: Sequence[Encoded], how: _How, begin: int) -> np.ndarray:
+    """(T,) bool, before anything is cut off. What stands before ``begin`` will be, and turns that begin there are not trained."""
     starts = np.cumsum([1, *map(len, encoded)])  # of each message in the ids, and their end
     mask = np.zeros(starts[-1], dtype=bool)
-    for k in _chosen(trajectory, supervise):
+    for k in _chosen(trajectory, how.supervise):
         if not encoded[k].aligned:
             raise DataError(
                 f"{trajectory.id}: message {k} (assistant) does not begin at a token boundary: its first token "
                 "would hold the delimiter's space. Expected a line break first. Write the turn with write_action."
             )
-        begin, end = encoded[k].answer
-        mask[starts[k] + begin : starts[k] + end] = True
+        if starts[k] >= begin:
+            mask[starts[k] + encoded[k].answer[0] : starts[k] + encoded[k].answer[1]] = True
+        elif how.truncation == "shorten":
+            raise DataError(
+                f"{trajectory.id}: {starts[-1]} tokens after all that can be shortened was, at most {how.max_length} expected; message "
+                f"{k}, which is trained, would be cut off. Set max_length higher, or train the last turn only."
+            )
     return mask
 
 

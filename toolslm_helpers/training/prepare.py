@@ -20,6 +20,7 @@ from toolslm_helpers.data.stream import RecordStream
 from toolslm_helpers.files import DataError, WorkbookError, atomic_write_bytes, atomic_write_json, read_json
 from toolslm_helpers.model.checkpoints import checkpoint_path
 from toolslm_helpers.sizes import Size
+from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.encoder import encoder_of
 from toolslm_helpers.text.flatten import FlatExample, Refused, Truncation, flatten_each
 from toolslm_helpers.text.shorten import needed_functions, shorten
@@ -219,6 +220,8 @@ def _write(path: Path, batch: _Batch, tokenizer: "PreTrainedTokenizerFast", plan
     stands_for = [len(one.absorbed) if isinstance(one, MergedExample) else 1 for one in batch.examples]
     examples = [one for one in found if isinstance(one, FlatExample)]
     refused = [(*one, rows) for one, rows in zip(found, stands_for, strict=True) if isinstance(one, Refused)]
+    for example in examples:
+        check_labels(example.id, example.input_ids, example.labels, tokenizer, None if plan.merge else plan.supervise)
     content = as_bytes(examples)
     atomic_write_bytes(path, content)
     return {
