@@ -58,7 +58,8 @@ def _problem(ids: np.ndarray, labels: np.ndarray, tokenizer: "PreTrainedTokenize
                 "that was cut, a </s> that was masked as padding, or a mask that goes on behind a turn."
             )
     turns, trained = ends[ends > 0], runs[:, 1] - 1
-    if not (sliding_window_view(ids[: turns[0]], len(before)) == before).all(axis=1).any():
+    first = ids[: turns[0]]
+    if len(first) < len(before) or not (sliding_window_view(first, len(before)) == before).all(axis=1).any():
         turns = turns[1:]  # truncation on the left took the beginning of the first
     expected = {"all": turns, "last": turns[-1:], None: trained}[supervise]
     if not np.array_equal(trained, expected):
