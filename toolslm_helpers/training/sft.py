@@ -1,7 +1,7 @@
 """Single-epoch supervised fine-tuning with TRL's SFTTrainer, set up from a size.
 
-Ids and labels are ours, made together by ``flatten`` and checked again in every batch: a trainer that gets no mask silently trains on
-every token, and its loss curve looks fine.
+Ids and labels are ours, made together by ``flatten``, checked turn by turn before training and once more in every batch: a trainer that
+gets no mask silently trains on every token, and its loss curve looks fine.
 """
 
 import random
@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
 from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
+from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
 
 if TYPE_CHECKING:
@@ -113,9 +115,13 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
     )
 
 
-def flatten_for(size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast") -> FlatDataset:
-    """The training examples of a size: its length, what it does with longer ones, which turns it trains."""
-    return flatten_all(trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise)
+def flatten_for(
+    size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast", seed: int = 0
+) -> FlatDataset:
+    """The training examples of a size: its length, what it does with longer ones (by ``seed``), which turns it trains."""
+    return flatten_all(
+        trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise, seed=seed
+    )
 
 
 def one_epoch(rows: Sequence[dict[str, Any]], batch_size: int, seed: int) -> list[dict[str, Any]]:
@@ -166,10 +172,14 @@ def train(
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_for(size, trajectories, tokenizer)
+    data = flatten_for(size, trajectories, tokenizer, seed)
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
+    rows = training_rows_of(data)
+    supervise = None if any(isinstance(one, MergedExample) for one in trajectories) else size.supervise  # it has turns of its own
+    for row, example in zip(rows, data.examples, strict=True):
+        check_labels(example.id, row["input_ids"], row["labels"], tokenizer, supervise)
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -190,7 +200,7 @@ def train(
     trainer = SFTTrainer(
         model=model.train(),
         args=trainer_settings(size, seed, output_dir / "trainer"),
-        train_dataset=Dataset.from_list(one_epoch(training_rows_of(data), size.batch_size, seed)),
+        train_dataset=Dataset.from_list(one_epoch(rows, size.batch_size, seed)),
         processing_class=tokenizer,
         data_collator=CheckedCollator(tokenizer.pad_token_id),
         callbacks=[Report()],
