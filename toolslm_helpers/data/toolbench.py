@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from toolslm_helpers.data.names import FINISH, function_name, function_of, own_description, standardize
 from toolslm_helpers.data.prompt import read_system_prompt, user_query
-from toolslm_helpers.data.records import Api, Parameters, Query, Record, Trajectory, _as_tuple
+from toolslm_helpers.data.records import Api, Parameters, Query, Record, Trajectory, _as_tuple, first_problem
 from toolslm_helpers.data.trees import AnswerTree, Row, TreeNode, chain_tree, training_rows
 from toolslm_helpers.files import DataError, atomic_write_json, read_json
 
@@ -156,18 +156,8 @@ def _read(path: str | Path, kind: TypeAdapter, expected: str) -> Any:
     try:
         return kind.validate_python(read_json(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        if len(field) > 120:  # deep in a tree
-            field = f"{field[:60]}...{field[-50:]}"
-        found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
-        more = f" ({error.error_count() - 1} more like it)" if error.error_count() > 1 else ""
+        field, problem = first_problem(error)
         raise DataError(
-            f"{path}: {field or 'the whole file'}: {first['msg']}{found}{more}. Expected {expected}. "
+            f"{path}: {field or 'the whole file'}: {problem}. Expected {expected}. "
             "Usual cause: another kind of file, or an edit by hand."
         ) from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
