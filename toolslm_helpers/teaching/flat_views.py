@@ -78,19 +78,32 @@ def sequence(messages: Iterable[Any]) -> View:
 
 # --- what a cut leaves
 
-PARTS = ("system", "user", "earlier turns", "observations", "target")
-_TINTS = (ROLE_TINTS["system"], ROLE_TINTS["user"], "#e9f4fc", ROLE_TINTS["function"], ROLE_TINTS["assistant"])
+PARTS = ("instructions", "APIs", "user", "earlier turns", "observations", "target")
+_TINTS = (ROLE_TINTS["system"], "#cfcfcf", ROLE_TINTS["user"], "#e9f4fc", ROLE_TINTS["function"], ROLE_TINTS["assistant"])
 
 
-def parts_of(roles: np.ndarray, target: np.ndarray) -> dict[str, int]:
-    """{part: how many of T tokens}: of a flat row's ``roles`` (T,), those in ``target`` (T,) counted apart, delimiters with their message.
+def part_of_each(roles: np.ndarray, target: np.ndarray, apis_start: int) -> np.ndarray:
+    """(T,) the index in ``PARTS`` of each token of a flat row. A delimiter belongs to its message's part.
 
-    The leading ``</s>`` counts as system: it stands in front of it.
+    ``roles`` (T,) are a ``FlatExample``'s, ``target`` (T,) says which tokens are the target; from position ``apis_start`` on, the system
+    message lists APIs, and what stands before that, the leading ``</s>`` included, are the instructions.
     """
-    rest = np.asarray(roles)[~np.asarray(target)]
-    count = dict(zip(ROLES, np.bincount(rest, minlength=len(ROLES)).tolist(), strict=True))
-    numbers = (count["start"] + count["system"], count["user"], count["assistant"], count["function"], int(np.sum(target)))
-    return dict(zip(PARTS, numbers, strict=True))
+    of_role = {
+        "start": "instructions",
+        "system": "APIs",
+        "user": "user",
+        "assistant": "earlier turns",
+        "function": "observations",
+    }
+    parts = np.array([PARTS.index(of_role[role]) for role in ROLES])[np.asarray(roles)]
+    parts[:apis_start] = PARTS.index("instructions")
+    parts[np.asarray(target)] = PARTS.index("target")
+    return parts
+
+
+def count_parts(parts: np.ndarray) -> dict[str, int]:
+    """{part: how many tokens} of (T,) indices in ``PARTS``, or of those of them that are left."""
+    return dict(zip(PARTS, np.bincount(parts, minlength=len(PARTS)).tolist(), strict=True))
 
 
 @dataclass(frozen=True)

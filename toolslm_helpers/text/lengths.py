@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
+from toolslm_helpers.data.prompt import _APIS
 from toolslm_helpers.data.records import Record, Trajectory, _as_tuple
 from toolslm_helpers.data.toolbench import read_tree, training_rows, trajectory_of
 from toolslm_helpers.files import DataError, read_json, repository_root
@@ -28,7 +29,7 @@ class RowLength(Record):
 
     name: str
     tokens: int
-    apis_start: int  # position where the last line of the system message begins: in ToolBench's rendering, the list of all APIs
+    apis_start: int  # position where the list of APIs begins in the system message, which it ends
     system: int
     user: int
     assistant: int
@@ -40,7 +41,7 @@ class RowLength(Record):
 
     @property
     def apis(self) -> int:
-        """Tokens of the list of APIs, in ToolBench's rendering."""
+        """Tokens of the list of APIs."""
         return 1 + self.system - self.apis_start
 
     def left_of(self, start: int, count: int, max_length: int, truncation: Cut) -> int:
@@ -73,18 +74,23 @@ def row_length(trajectory: Trajectory, tokenizer: "PreTrainedTokenizerFast", nam
     example = flatten(trajectory, tokenizer)
     count = dict(zip(ROLES, np.bincount(example.roles, minlength=len(ROLES)).tolist(), strict=True))
     turns = np.flatnonzero(np.diff(example.loss_mask.astype(int)) == 1) + 1  # where each begins: a delimiter stands between two
-    above, _, _ = trajectory.messages[0].content.rpartition("\n")
-    above = tokenizer(f"System: {above}\n", add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    above = f"System: {_above_the_apis(trajectory.messages[0].content)}\n"
     return RowLength(
         name=trajectory.id if name is None else name,
         tokens=len(example),
-        apis_start=1 + len(above),
+        apis_start=1 + len(tokenizer(above, add_special_tokens=False, split_special_tokens=True)["input_ids"]),
         **{role: count[role] for role in ROLES[1:]},
         target_start=int(turns[-1]),
         target=int(example.loss_mask[turns[-1] :].sum()),
         supervised=example.supervised,
         characters=len(example.text),
     )
+
+
+def _above_the_apis(system: str) -> str:
+    """What stands above the line with the list of APIs: in ToolBench's rendering all but the last line, in the compact one the first."""
+    above, mark, _ = system.partition(_APIS)
+    return above if mark else system.partition("\n")[0]
 
 
 def lengths_of_trees(folder: Path, tokenizer: "PreTrainedTokenizerFast") -> dict[str, list[RowLength]]:
