@@ -14,11 +14,13 @@ too. Upstream writes one ``</s>``, after a row's last turn: there the longer row
 """
 
 import hashlib
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from toolslm_helpers.data.records import Message, Trajectory
+from toolslm_helpers.files import DataError
 
 _DIGEST = 16  # bytes; among a million prefixes two different ones agree with probability 1e-27
 
@@ -59,14 +61,45 @@ def merge_rows(
     ``fits`` says whether a row can be trained whole. One that cannot stays by itself: what is cut from a merged example on the left
     would be targets. ``compat=True`` merges nothing, since upstream's text does not allow it.
     """
-    plan = plan_merge((row.messages if fits is None or fits(row) else () for row in rows), compat=compat)
-    return [merged(rows[index], [rows[k] for k in stands_for]) for index, stands_for in plan.kept.items()]
+    return list(merge_stream(rows, compat=compat, fits=fits))
 
 
-def merged(row: Trajectory, stands_for: Sequence[Trajectory]) -> MergedExample:
-    """The example of the row that stays, trained on the target of each row that it stands for."""
-    turns = tuple(turn for each in stands_for if (turn := target(each.messages)) is not None)
-    return MergedExample(row, turns, tuple(each.id for each in stands_for))
+def merge_stream(
+    rows: Iterable[Trajectory], *, compat: bool = False, fits: Callable[[Trajectory], bool] | None = None
+) -> Iterator[MergedExample]:
+    """``merge_rows`` for rows that do not fit into memory: they are read twice, first to plan, then to take out those that stay.
+
+    So rows of one conversation are found wherever they stand in the file; between the passes a few hundred bytes a row are kept. ``rows``
+    starts anew when it is iterated again, as a ``TrajectoryStream`` and a list do. Raises ValueError for an iterator, which does not,
+    and DataError where the second reading gives other rows than the first.
+    """
+    if iter(rows) is rows:
+        raise ValueError("rows are read twice, and an iterator can be read once. Give the list or the stream itself.")
+    ids: list[str] = []
+    targets = array("q")
+
+    def conversations() -> Iterator[Sequence[Message]]:
+        for row in rows:
+            ids.append(row.id)
+            turn = target(row.messages)
+            targets.append(-1 if turn is None else turn)
+            yield row.messages if fits is None or fits(row) else ()
+
+    plan = plan_merge(conversations(), compat=compat)
+    count = 0
+    for index, row in enumerate(rows):
+        count = index + 1
+        if count > plan.rows or row.id != ids[index]:
+            break
+        if stands_for := plan.kept.get(index):
+            turns = tuple(targets[k] for k in stands_for if targets[k] >= 0)
+            yield MergedExample(row, turns, tuple(ids[k] for k in stands_for))
+    else:
+        if count == plan.rows:
+            return
+    raise DataError(
+        f"row {count}: read again, the rows are others than before. Usual cause: the file was written meanwhile. Start anew."
+    )
 
 
 def target(messages: Sequence[Message]) -> int | None:

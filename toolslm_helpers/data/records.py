@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from toolslm_helpers.files import DataError
+
 Role = Literal["system", "user", "assistant", "function"]
 
 
@@ -20,6 +22,14 @@ class Record(BaseModel):
 def _as_tuple(value: Any) -> Any:
     """JSON has only lists; our records hold tuples, so that a frozen record is frozen all the way down."""
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+class RecordError(DataError):
+    """A record that is not what it should be. The message says where it stands and what to do, ``field`` and ``reason`` only what is wrong."""
+
+    def __init__(self, message: str, field: str, reason: str) -> None:
+        super().__init__(message)
+        self.field, self.reason = field, reason
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:

@@ -23,15 +23,15 @@ class Window:
     Bytes that are no UTF-8 become lone surrogates: they do no harm between values, and no strict record takes them in a string.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, brackets: str = "[]") -> None:
         try:
             self.file = path.open("rb")
         except FileNotFoundError as error:
             raise DataError(f"{path}: no such file. Check the path, or run the command that makes it.") from error
         except OSError as error:
             raise DataError(f"{path}: could not be read ({error.strerror}).") from error
-        self.path, self.text, self.at = path, "", 0
-        self.closed = False  # whether the last thing passed was the bracket that closes a list
+        self.path, self.brackets, self.text, self.at = path, brackets, "", 0
+        self.closed = False  # whether the last thing passed was the bracket that closes all
         self._more_to_come = True
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._mark, self._mark_byte = 0, 0  # a place in the text, and its byte in the file
@@ -68,22 +68,23 @@ class Window:
         self._mark = at
         return self._mark_byte
 
-    def open_list(self) -> None:
-        """Passes the bracket that opens the file's list. Raises DataError for a file that holds none."""
+    def open(self) -> None:
+        """Passes the bracket that opens the file. Raises DataError for a file without it."""
         self._pass(_SPACE)
         if self.ended:
             raise DataError(f"{self.path}: the file is empty. Usual cause: a download that did not finish. Fetch it again.")
-        if self.text[self.at] != "[":
+        if self.text[self.at] != self.brackets[0]:
+            expected = "a list" if self.brackets == "[]" else "an object"
             raise DataError(
-                f"{self.path}: the whole file: expected a list, found {self.text[self.at : self.at + 20]!r}. Usual cause: another kind "
-                "of file, or one record a line. Check the path."
+                f"{self.path}: the whole file: expected {expected}, found {self.text[self.at : self.at + 20]!r}. Usual cause: another "
+                "kind of file, or one record a line. Check the path."
             )
         self.at += 1
 
     def pass_between(self) -> None:
         """Passes what may stand between two values."""
         passed = self._pass(_BETWEEN).rstrip()
-        self.closed = passed.endswith("]") if passed else self.closed
+        self.closed = passed.endswith(self.brackets[1]) if passed else self.closed
 
     def pass_space(self) -> None:
         """Passes white space."""
