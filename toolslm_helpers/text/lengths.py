@@ -94,11 +94,11 @@ def _above_the_apis(system: str) -> str:
 
 
 def lengths_of_trees(folder: Path, tokenizer: "PreTrainedTokenizerFast") -> dict[str, list[RowLength]]:
-    """{tree: its step rows} of all answer trees below ``folder``/raw_trees; a tree without a row has an empty list."""
+    """{tree: its step rows, as upstream makes them} of all answer trees below ``folder``/raw_trees; an empty list for a tree without one."""
     found = {}
     for path in sorted((folder / "raw_trees").glob("*/*.json")):
         tree = f"{path.parent.name}/{path.stem.split('_')[0]}"
-        rows = [trajectory_of(row) for row in training_rows(read_tree(path))]
+        rows = [trajectory_of(row) for row in training_rows(read_tree(path), compat=True)]  # as they were released
         found[tree] = [row_length(row, tokenizer, f"{tree} row {k}") for k, row in enumerate(rows, start=1)]
     return found
 
