@@ -1,25 +1,30 @@
-"""Each message is tokenized once: its ids are kept, and the next conversation that holds the same message is put together from them.
+r"""Each message is tokenized once: its ids are kept, and the next conversation that holds the same message is put together from them.
 
-A conversation is one text, and a tokenizer may make a token of what stands on both sides of any place in it. So a text may be cut, and the
-ids of its parts joined, only where no token can cross. We cut in two places:
+A conversation is one text, and a tokenizer may make one token of what stands on both sides of any place in it. So a text may be cut there,
+and the ids of its parts joined, only where no token can cross. We cut in three places:
 
 1. At every ``</s>`` that we write. It goes in by its id; what stands on either side of it are texts of their own from the start.
 2. Before every delimiter, between the line break that ends a message and the capital letter that begins "System: ", "User: ",
    "Assistant: " or "Function: ".
+3. Between the functions that ToolBench's system text lists: after a comma, before " {'name': ". So a prompt that is written once more with
+   some functions shortened or dropped costs only what is new in it.
 
-Why no token crosses the second place. Byte-level BPE works inside pre-tokens, so it is enough that a pre-token ends there, and that those on
-either side are the ones of the whole text.
+Why no token crosses. Byte-level BPE works inside pre-tokens, so it is enough that a pre-token ends at the cut, and that the pre-tokens of the
+parts are those of the whole text.
 
-- OPT's pattern (GPT-2's) is ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``. White space and a letter
-  stand in one pre-token only as in " a", where the white space is a space (U+0020). Ours is a line break, so one ends there.
-- To the right: matching goes from left to right and no alternative looks back, so the rest of the text is cut up as a text of its own.
-- To the left: one alternative looks ahead, ``\\s+(?!\\S)``, and looks at one character. Before a letter, "\\n\\n" is two pre-tokens; at the end
-  of a text it is one. So a message is tokenized with a letter after it, and that letter's id taken off. Which letter does not matter: every
-  letter is a pre-token of its own there, after a line break, and ``\\S``.
-- The small tokenizer's pattern is a list of words with a space each, ``[a-z]+``, ``[^A-Za-z0-9\\s]+`` and ``[\\s\\S]``. A line break matches
-  the last alone, and so does a capital letter; nothing looks ahead; what looks back is the ``\\b`` before a word, never at a capital letter.
-- Pieces that a vocabulary adds whole ("\\nThought: ") are found before all of that, anywhere in a text. None of them may hold a line break
-  followed by the beginning of a delimiter.
+- OPT's pattern (GPT-2's) is
+  ``'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+``.
+  Of all white space only a space (U+0020) stands in one pre-token with something else, and it stands before it. At cut 2 a line break is
+  followed by a letter, at cut 3 a comma by a space: no pre-token holds either pair.
+- To the right of a cut: matching goes from left to right and no alternative looks back, so the rest is cut up as a text of its own.
+- To the left: one alternative looks ahead, ``\s+(?!\S)``, and at one character. Before a letter, "\n\n" is two pre-tokens; at the end of a
+  text it is one. So a message is tokenized with a letter after it, and the letter's id taken off. Any letter does: after a line break each
+  is a pre-token of its own, and ``\S``. A part that ends in a comma needs none: what it ends in is no white space, and nothing else looks.
+- The small tokenizer's pattern is a list of words with a space each, ``[a-z]+``, ``[^A-Za-z0-9\s]+`` and ``[\s\S]``. A line break matches
+  only the last, alone, and so does a space that follows a comma; nothing looks ahead; what looks back is the ``\b`` before a word, and no
+  word begins at a cut.
+- Pieces that a vocabulary adds whole ("\nThought: ") are found before all of that, anywhere in a text. None of them may hold the beginning of
+  a delimiter after a line break, or the beginning of " {'name': " after a comma.
 
 ``can_join`` checks these conditions; a tokenizer that does not meet them gets each conversation as a whole. Tests compare both ways on random
 and on real text.
@@ -28,11 +33,11 @@ and on real text.
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,8 +50,10 @@ if TYPE_CHECKING:
 
 PROMPT_END = "Assistant: "
 DELIMITERS = ("System: ", "User: ", PROMPT_END, "Function: ")
-CAPACITY = 2_000_000  # tokens kept, with their texts about 20 MB; the rows of one query follow each other, so few would do
+CAPACITY = 2_000_000  # tokens kept, and with their texts about 20 MB; the rows of a query follow each other, so few would do
 _LETTER = "U"  # stands for the delimiter that follows a message
+_FUNCTION = " {'name': "
+_BETWEEN_FUNCTIONS = re.compile(f"(?<=,)(?={_FUNCTION})")
 _SMALL_PATTERN = r"\\b\(\?:[a-z|]+\)" + re.escape(r" |[a-z]+|[^A-Za-z0-9\s]+|[\s\S]")  # whatever its list of words
 
 
@@ -71,15 +78,36 @@ class Encoded:
 
 @dataclass
 class Counts:
-    """What an encoder was asked for so far, in messages and tokens, and how much of it was kept from before."""
+    """What an encoder was asked for so far, and how much of it had to be tokenized: the rest was kept from before."""
 
     messages: int = 0
-    messages_kept: int = 0
+    messages_new: int = 0
     tokens: int = 0
-    tokens_kept: int = 0
+    tokens_new: int = 0
 
 
-_Key = tuple[str, str, bool]  # role, content, whether a delimiter follows; that of an assistant does not matter
+_Key = tuple[str, str, bool]  # role, content, whether a delimiter follows
+K, V = TypeVar("K"), TypeVar("V", bound=Sized)
+
+
+class _Kept(Generic[K, V]):
+    """What was used last, as much of it as ``capacity`` allows in tokens."""
+
+    def __init__(self, capacity: int):
+        self.capacity, self.tokens = capacity, 0
+        self._values: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        if (value := self._values.get(key)) is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def keep(self, key: K, value: V) -> None:
+        if key not in self._values:
+            self._values[key] = value
+            self.tokens += len(value)
+        while self.tokens > self.capacity:
+            self.tokens -= len(self._values.popitem(last=False)[1])
 
 
 class MessageEncoder:
@@ -90,11 +118,10 @@ class MessageEncoder:
         self._backend = tokenizer.backend_tokenizer
         self.end_id: int = tokenizer.eos_token_id  # which is also the one that OPT begins a text with
         self.vocabulary = len(tokenizer)
-        self.capacity = capacity
         self.joins = can_join(tokenizer)
         self.counts = Counts()
-        self._kept: OrderedDict[_Key, Encoded] = OrderedDict()
-        self._tokens_kept = 0
+        self._messages: _Kept[_Key, Encoded] = _Kept(capacity)
+        self._parts: _Kept[str, np.ndarray] = _Kept(capacity)  # of messages that list functions
 
     def encode(self, messages: Sequence[Message], prompt: bool = False) -> list[Encoded]:
         """Each message as ids; joined, after the leading ``</s>``, they are those of the conversation.
@@ -103,24 +130,30 @@ class MessageEncoder:
         """
         return self.encode_many([messages], prompt)[0]
 
+    def length(self, messages: Sequence[Message], prompt: bool = False) -> int:
+        """Tokens of the conversation, the leading ``</s>`` included."""
+        return 1 + sum(map(len, self.encode(messages, prompt)))
+
     def encode_many(self, conversations: Iterable[Sequence[Message]], prompt: bool = False) -> list[list[Encoded]]:
         """``encode`` for many: what is new in all of them is tokenized at once, which uses every core."""
         conversations = list(conversations)
         if not self.joins:
             return [self._encode_whole(messages, prompt) for messages in conversations]
         keys = [_keys(messages, prompt) for messages in conversations]
-        found: dict[_Key, Encoded | None] = {}
+        found: dict[_Key, Encoded | None] = {}  # in the order in which they were asked for
         for key in (key for of_one in keys for key in of_one):
             if key not in found:
-                found[key] = self._kept.get(key)
+                found[key] = self._messages.get(key)
         new = [key for key, encoded in found.items() if encoded is None]
         for key, encoded in zip(new, self._encode_new(new), strict=True):
             found[key] = encoded
-        self._count(keys, found, new)
-        for key, encoded in found.items():
-            self._keep(key, encoded)
+            self._messages.keep(key, encoded)
         ending = [Encoded(self._prompt_end)] if prompt else []
-        return [[found[key] for key in of_one] + ending for of_one in keys]
+        encoded = [[found[key] for key in of_one] for of_one in keys]
+        self.counts.messages += sum(map(len, encoded))
+        self.counts.messages_new += len(new)
+        self.counts.tokens += sum(len(message) for of_one in encoded for message in of_one)
+        return [of_one + ending for of_one in encoded]
 
     @contextmanager
     def _plain_text(self) -> Iterator["Tokenizer"]:
@@ -162,32 +195,26 @@ class MessageEncoder:
             ending = "" if role == "assistant" else f"\n{_LETTER}" if followed else "\n"
             texts.append(f"{role.capitalize()}: {content}{ending}")
         encoded = []
-        for (role, _, followed), ids in zip(keys, self._ids(texts), strict=True):
+        for (role, _, followed), ids in zip(keys, self._ids_of_parts(texts), strict=True):
             if role == "assistant":
                 begin = len(self._prompt_end)
                 aligned = bool(np.array_equal(ids[:begin], self._prompt_end))
-                answer = (begin, len(ids) + 1)
-                encoded.append(Encoded(np.concatenate([ids, [np.int32(self.end_id)], self._line_break]), answer, aligned))
+                ids, answer = np.concatenate([ids, [np.int32(self.end_id)], self._line_break]), (begin, len(ids) + 1)
+                encoded.append(Encoded(ids, answer, aligned))
             else:
                 encoded.append(Encoded(ids[: len(ids) - self._letter].copy() if followed else ids))
         return encoded
 
-    def _keep(self, key: _Key, encoded: Encoded) -> None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return
-        self._kept[key] = encoded
-        self._tokens_kept += len(encoded)
-        while self._tokens_kept > self.capacity:
-            self._tokens_kept -= len(self._kept.popitem(last=False)[1])
-
-    def _count(self, keys: list[list[_Key]], found: dict[_Key, Encoded], new: list[_Key]) -> None:
-        asked = [found[key] for of_one in keys for key in of_one]
-        tokens, tokens_new = sum(map(len, asked)), sum(len(found[key]) for key in new)
-        self.counts.messages += len(asked)
-        self.counts.messages_kept += len(asked) - len(new)
-        self.counts.tokens += tokens
-        self.counts.tokens_kept += tokens - tokens_new
+    def _ids_of_parts(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text, joined from those of its parts where it lists functions; the parts are kept."""
+        parts = [_BETWEEN_FUNCTIONS.split(text) for text in texts]
+        found = {part: self._parts.get(part) for of_one in parts for part in of_one}
+        new = [part for part, ids in found.items() if ids is None]
+        found |= zip(new, self._ids(new), strict=True)
+        for part in (part for of_one in parts for part in of_one if len(of_one) > 1):
+            self._parts.keep(part, found[part])
+        self.counts.tokens_new += sum(len(found[part]) for part in new)
+        return [np.concatenate([found[part] for part in of_one]) for of_one in parts]
 
     def _encode_whole(self, messages: Sequence[Message], prompt: bool) -> list[Encoded]:
         """The same for a tokenizer whose tokens may cross a delimiter: texts between two ``</s>`` are tokenized as wholes.
@@ -255,9 +282,13 @@ def can_join(tokenizer: "PreTrainedTokenizerFast") -> bool:
 
 
 def _crosses(added: str) -> bool:
-    """Whether an added piece holds a line break and then what a delimiter, or the letter that stands for it, begins with."""
-    rests = [added[k + 1 :] for k, character in enumerate(added) if character == "\n" and k + 1 < len(added)]
-    return any(rest.startswith(delimiter) or delimiter.startswith(rest) for rest in rests for delimiter in DELIMITERS)
+    """Whether an added piece could match across a cut: what stands after a cut, or its beginning, follows in it what stands before."""
+    cuts = [("\n", delimiter) for delimiter in DELIMITERS] + [(",", _FUNCTION)]
+    return any(
+        added[k] == before and (after.startswith(added[k + 1 :]) or added[k + 1 :].startswith(after))
+        for k in range(len(added) - 1)
+        for before, after in cuts
+    )
 
 
 def _keys(messages: Sequence[Message], prompt: bool) -> list[_Key]:

@@ -135,7 +135,8 @@ def flatten(
     Raises DataError, with the trajectory's id, for an example that is too long, that has no supervised token, or whose assistant
     content does not begin at a token boundary.
     """
-    return _flatten(trajectory, encoder_of(tokenizer), _How(max_length, truncation, supervise))
+    how, encoder = _How(max_length, truncation, supervise), encoder_of(tokenizer)
+    return _flatten(trajectory, encoder.encode(trajectory.messages), encoder, how)
 
 
 def flatten_each(
@@ -157,10 +158,10 @@ def flatten_each(
             (one.trajectory, replace(how, supervise=one.supervised_turns)) if isinstance(one, MergedExample) else (one, how)
             for one in some
         ]
-        encoder.encode_many([trajectory.messages for trajectory, _ in pairs])  # kept for the lines below
-        for trajectory, its_own in pairs:
+        all_encoded = encoder.encode_many([trajectory.messages for trajectory, _ in pairs])
+        for (trajectory, its_own), encoded in zip(pairs, all_encoded, strict=True):
             try:
-                yield _flatten(trajectory, encoder, its_own)
+                yield _flatten(trajectory, encoded, encoder, its_own)
             except DataError as error:
                 yield Refused(trajectory.id, str(error))
 
@@ -189,8 +190,7 @@ def _joined(encoded: Sequence[Encoded], end_id: int) -> np.ndarray:
     return np.concatenate([np.array([end_id], dtype=np.int32), *(message.ids for message in encoded)])
 
 
-def _flatten(trajectory: Trajectory, encoder: MessageEncoder, how: _How) -> FlatExample:
-    encoded = encoder.encode(trajectory.messages)
+def _flatten(trajectory: Trajectory, encoded: Sequence[Encoded], encoder: MessageEncoder, how: _How) -> FlatExample:
     ids = _joined(encoded, encoder.end_id)
     roles = np.repeat(_roles(trajectory.messages), [1, *map(len, encoded)])
     mask = np.zeros(len(ids), dtype=bool)
