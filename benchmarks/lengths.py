@@ -13,7 +13,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from toolslm_helpers.files import atomic_write_json, repository_root
+from toolslm_helpers.data.counts import counts_file
+from toolslm_helpers.files import atomic_write_json
 from toolslm_helpers.results import provenance
 from toolslm_helpers.text.lengths import RECORDED, RecordedLengths, lengths_of_trees, rows_without_target
 from toolslm_helpers.text.tokenizer import load_opt_tokenizer
@@ -40,7 +41,7 @@ def measure(folder: Path) -> RecordedLengths:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=repository_root() / "docs" / "results" / RECORDED)
+    parser.add_argument("--output", type=Path, default=counts_file(RECORDED))
     asked = parser.parse_args()
     folder = Path(os.environ.get("TOOLBENCH_DIR") or "not-set")
     if not folder.is_dir():

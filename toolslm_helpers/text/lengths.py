@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator
 
+from toolslm_helpers.data.counts import counts_file, read_counts
 from toolslm_helpers.data.prompt import _APIS
 from toolslm_helpers.data.records import Record, Trajectory, _as_tuple
 from toolslm_helpers.data.toolbench import read_tree, training_rows, trajectory_of
-from toolslm_helpers.files import DataError, read_json, repository_root
 from toolslm_helpers.text.flatten import ROLES, flatten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Cut = Literal["right", "left"]
-RECORDED = "toolbench_lengths.json"  # under docs/results, written by benchmarks/lengths.py
+RECORDED = "toolbench_lengths"
 
 
 class RowLength(Record):
@@ -120,11 +120,6 @@ class RecordedLengths(Record):
     rows: Annotated[tuple[RowLength, ...], BeforeValidator(_as_tuple)]
 
 
-def recorded_lengths(path: str | Path | None = None) -> RecordedLengths:
+def recorded_lengths(path: Path | None = None) -> RecordedLengths:
     """The record of docs/results. Raises DataError that says how to make it where it is missing or damaged."""
-    path = Path(path) if path is not None else repository_root() / "docs" / "results" / RECORDED
-    try:
-        return TypeAdapter(RecordedLengths).validate_python(read_json(path))
-    except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise DataError(f"{path}: {field}: {error.errors()[0]['msg']}. Make it again with benchmarks/lengths.py.") from error
+    return read_counts(RecordedLengths, path or counts_file(RECORDED), "lengths.py")
