@@ -1,34 +1,40 @@
 """How much merging saves: rows, tokens and multiplications, on ToolBench's real trees and on the world's trajectories.
 
-    TOOLBENCH_DIR=... python benchmarks/merge.py [trajectories]
+    TOOLBENCH_DIR=... python benchmarks/merge.py [trajectories] [--record]
 
-Without TOOLBENCH_DIR only the world is counted. Before anything is reported, step rows and merged examples must supervise the same
-number of tokens. FLOPs are of one training pass, forward and backward: for OPT-350M on the real rows, for opt-mini on the world's.
+Without TOOLBENCH_DIR only the world is counted. With --record the counts (no text) go to docs/results/merge.json, which lesson 03 shows.
+Before anything is reported, step rows and merged examples must supervise the same number of tokens. FLOPs are of one training pass,
+forward and backward: for OPT-350M on the real rows, for opt-mini on the world's.
 """
 
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import OPTConfig
 
 from toolslm_helpers.agent.gold import gold_trajectories
+from toolslm_helpers.data.counts import counts_file
 from toolslm_helpers.data.merge import merge_rows, step_rows
 from toolslm_helpers.data.records import Trajectory
 from toolslm_helpers.data.toolbench import read_tree, training_rows, trajectory_of
 from toolslm_helpers.data.world import build_world
-from toolslm_helpers.files import read_json
+from toolslm_helpers.files import atomic_write_json, read_json
 from toolslm_helpers.model.checkpoints import OPT_MINI
 from toolslm_helpers.model.counting import OPT_350M, Decoder, decoder_of, training_flops
+from toolslm_helpers.model.savings import RECORDED
+from toolslm_helpers.results import provenance
 from toolslm_helpers.text.flatten import FlatDataset, flatten_all
 from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+SOURCE = "those answer trees of OpenBMB/ToolBench at d56fdd8, data_example/answer, that have goldens below TOOLBENCH_DIR"
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,14 @@ class Saving:
     """What a set of rows costs as step rows and merged. FLOPs of one pass."""
 
     name: str
+    model: str
     rows: int
     examples: int
     tokens: int
     merged_tokens: int
     supervised: int
-    flops: float
-    merged_flops: float
+    flops: int
+    merged_flops: int
     merge_seconds: float
 
     def __str__(self) -> str:
@@ -66,6 +73,7 @@ def saving(name: str, rows: Sequence[Trajectory], tokenizer: "PreTrainedTokenize
         )
     return Saving(
         name,
+        model.name,
         len(rows),
         len(examples),
         apart.tokens,
@@ -77,7 +85,7 @@ def saving(name: str, rows: Sequence[Trajectory], tokenizer: "PreTrainedTokenize
     )
 
 
-def flops(data: FlatDataset, model: Decoder) -> float:
+def flops(data: FlatDataset, model: Decoder) -> int:
     """FLOPs of one training pass over the examples, each by itself."""
     return sum(training_flops(model, len(example)) for example in data.examples)
 
@@ -90,7 +98,8 @@ def real_rows(folder: Path, *, compat: bool) -> list[Trajectory]:
 
 
 def main() -> int:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
+    numbers = [argument for argument in sys.argv[1:] if argument != "--record"]
+    count = int(numbers[0]) if numbers else 1_000
     savings = []
     folder = Path(os.environ.get("TOOLBENCH_DIR") or "not-set")
     if folder.is_dir():
@@ -106,7 +115,16 @@ def main() -> int:
     print(f"{'':<44}{'rows':>10}{'tokens':>24}{'fewer':>16}{'trained':>10}{'FLOPs':>10}{'merging, ms':>14}")
     for one in savings:
         print(one)
+    if "--record" in sys.argv:
+        print("recorded in", record(savings, counts_file(RECORDED)))
     return 0
+
+
+def record(savings: Sequence[Saving], path: Path) -> Path:
+    """Writes the counts, and what they were made with; how long merging took is left out."""
+    counts = [{name: value for name, value in asdict(one).items() if name != "merge_seconds"} for one in savings]
+    made_with = {name: value for name, value in provenance().items() if name != "device"}
+    return atomic_write_json(path, {"source": SOURCE} | made_with | {"savings": counts})
 
 
 if __name__ == "__main__":
