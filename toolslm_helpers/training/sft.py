@@ -1,7 +1,7 @@
 """Single-epoch supervised fine-tuning with TRL's SFTTrainer, set up from a size.
 
-Ids and labels are ours, made together by ``flatten``, checked turn by turn before training and once more in every batch: a trainer that
-gets no mask silently trains on every token, and its loss curve looks fine.
+Ids and labels are ours, made together by ``flatten`` and checked again in every batch: a trainer that gets no mask silently trains on
+every token, and its loss curve looks fine.
 """
 
 import random
@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
 from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
-from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
+from toolslm_helpers.training.halves import halving_trainer, one_core_each
 
 if TYPE_CHECKING:
     import torch
@@ -167,7 +166,6 @@ def train(
     import trl
     from datasets import Dataset
     from transformers import TrainerCallback, set_seed
-    from trl import SFTTrainer
 
     set_seed(seed)
     output_dir = Path(output_dir)
@@ -176,10 +174,6 @@ def train(
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
-    rows = training_rows_of(data)
-    supervise = None if any(isinstance(one, MergedExample) for one in trajectories) else size.supervise  # it has turns of its own
-    for row, example in zip(rows, data.examples, strict=True):
-        check_labels(example.id, row["input_ids"], row["labels"], tokenizer, supervise)
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -197,17 +191,21 @@ def train(
             if on_step is not None:
                 on_step(state.global_step, state.max_steps, curve[-1][1] if curve else None)
 
-    trainer = SFTTrainer(
+    settings = trainer_settings(size, seed, output_dir / "trainer")
+    alone_on_cpu = settings.device.type == "cpu" and settings.world_size == 1
+    trainer = (halving_trainer() if alone_on_cpu else trl.SFTTrainer)(
         model=model.train(),
-        args=trainer_settings(size, seed, output_dir / "trainer"),
-        train_dataset=Dataset.from_list(one_epoch(rows, size.batch_size, seed)),
+        args=settings,
+        train_dataset=Dataset.from_list(one_epoch(training_rows_of(data), size.batch_size, seed)),
         processing_class=tokenizer,
         data_collator=CheckedCollator(tokenizer.pad_token_id),
         callbacks=[Report()],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     began = time.perf_counter()
-    result = trainer.train()
+    with one_core_each() as workers:
+        trainer.workers = workers
+        result = trainer.train()
     seconds = time.perf_counter() - began
     save_model(trainer.model.cpu(), output_dir)
     if size.data != "world":
