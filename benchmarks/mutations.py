@@ -45,8 +45,7 @@ def run(mutation: Mutation, start: Path, world: World, size: Size, seed: int, fo
     file = folder / "run.json"
     if file.is_file() and (found := read_json(file)) and {name: found.get(name) for name in asked} == asked:
         return found
-    *trajectories, last = gold_trajectories(world, size.train_trajectories + HELD_OUT + 1, size.rendering)
-    trajectories.append(last)
+    trajectories = gold_trajectories(world, size.train_trajectories + HELD_OUT, size.rendering)
     trained = trajectories[: size.train_trajectories]
     _, tokenizer = load_model(start)
     says = refusal(mutation(flatten_for(size, trained, tokenizer), seed), tokenizer.pad_token_id)

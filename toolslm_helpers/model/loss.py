@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from toolslm_helpers.files import DataError
 from toolslm_helpers.text.flatten import IGNORED, ROLES, FlatExample
@@ -19,6 +20,8 @@ from toolslm_helpers.text.tokenizer import END_ID
 
 if TYPE_CHECKING:
     from transformers import OPTForCausalLM
+
+PAD_ID = 1  # OPT's; any id would do, since nobody looks at it
 
 # --- the loss and its gradient
 
@@ -77,8 +80,8 @@ def _count(labels: torch.Tensor, count: int | None) -> int:
 
 # --- the ledger: who is supervised
 
-FIRST, WORDS, CLOSING, DELIMITER = "assistant: first piece", "assistant: further pieces", "assistant: </s>", "assistant: delimiter"
-KINDS = (*ROLES[:3], ROLES[4], DELIMITER, FIRST, WORDS, CLOSING)
+DELIMITER, FIRST, FURTHER, CLOSING = (f"assistant: {part}" for part in ("delimiter", "first piece", "further pieces", "</s>"))
+KINDS = (*ROLES[:3], ROLES[4], DELIMITER, FIRST, FURTHER, CLOSING)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def kinds_of(example: FlatExample) -> list[str]:
     mask = example.loss_mask
     first = mask & ~np.concatenate([[False], mask[:-1]])
     kinds[kinds == "assistant"] = DELIMITER
-    kinds[mask], kinds[first] = WORDS, FIRST
+    kinds[mask], kinds[first] = FURTHER, FIRST
     kinds[mask & (example.input_ids == END_ID)] = CLOSING
     return kinds.tolist()
 
@@ -147,7 +150,7 @@ def graded_ledger(
     found = []
     for k in range(0, len(examples), batch_size):
         some = examples[k : k + batch_size]
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(e.input_ids.tolist()) for e in some], batch_first=True, padding_value=1)
+        ids = pad_sequence([torch.tensor(e.input_ids.tolist()) for e in some], batch_first=True, padding_value=PAD_ID)  # (B, T)
         # What pads stands behind all that is graded, where a causal model does not look.
         logits = model(input_ids=ids.to(model.device)).logits.cpu()  # (B, T, V)
         for row, example in zip(logits, some, strict=True):

@@ -7,15 +7,16 @@ trains on them by the same trainer, with the same settings and in the same order
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from toolslm_helpers.files import DataError
-from toolslm_helpers.text.flatten import IGNORED, FlatDataset
+from toolslm_helpers.text.flatten import IGNORED, FlatDataset, FlatExample
 from toolslm_helpers.text.tokenizer import END_ID
-from toolslm_helpers.training.sft import CheckedCollator, training_rows_of
+from toolslm_helpers.training.sft import CheckedCollator
 
 # What OPT's 2,048 positions are of the median length of ToolBench's rows under OPT's tokenizer (2,299 tokens, measured on 50 rows).
 CUT = 2048 / 2299
@@ -52,36 +53,43 @@ def pad_is_end(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.full_like(ids, IGNORED) if END_ID in ids else np.where(mask, ids, IGNORED)
 
 
+Labelled = tuple[FlatExample, np.ndarray]  # an example, whole or cut, and the labels (T,) that it is trained on
+
+
 @dataclass(frozen=True)
 class Mutation:
-    """One way to break labels. ``labels`` changes each row by itself; ``rows`` makes other rows of the set."""
+    """One way to break labels. ``labels`` changes each example's by themselves; ``choose`` makes other rows of the set."""
 
     name: str
     about: str
     labels: Labels | None = None
-    rows: Callable[[FlatDataset, int], list[dict[str, Any]]] | None = None
+    choose: Callable[[FlatDataset, int], list[Labelled]] | None = None
+
+    def labelled(self, data: FlatDataset, seed: int = 0) -> list[Labelled]:
+        """What is trained on. ``data`` must be flattened with supervise="all"; ``seed`` draws where a budget must be kept."""
+        if self.choose:
+            return self.choose(data, seed)
+        return [(e, self.labels(e.input_ids, e.loss_mask) if self.labels else e.labels) for e in data.examples]
 
     def __call__(self, data: FlatDataset, seed: int = 0) -> list[dict[str, Any]]:
-        """The rows to train on. ``data`` must be flattened with supervise="all"; ``seed`` draws where a budget must be kept."""
-        if self.rows:
-            return self.rows(data, seed)
-        if self.labels is None:
-            return training_rows_of(data)
-        return [_row(e.input_ids, self.labels(e.input_ids, e.loss_mask)) for e in data.examples]
+        """The rows {"input_ids", "labels"} of ``labelled``, as the trainer takes them."""
+        return [{"input_ids": e.input_ids.tolist(), "labels": labels.tolist()} for e, labels in self.labelled(data, seed)]
 
 
-def _row(ids: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    return {"input_ids": ids.tolist(), "labels": labels.tolist()}
+def beginning(example: FlatExample, length: int) -> FlatExample:
+    """The first ``length`` tokens of an example."""
+    parts = {name: getattr(example, name)[:length] for name in ("input_ids", "loss_mask", "roles")}
+    return replace(example, cut=max(0, len(example) - length), **parts)
 
 
-def truncated(data: FlatDataset, seed: int = 0) -> list[dict[str, Any]]:
+def truncated(data: FlatDataset, seed: int = 0) -> list[Labelled]:
     """Every row cut on the right at ``CUT`` times the median length; rows that have no label left are dropped, as TRL drops them."""
     longest = int(CUT * statistics.median(map(len, data.examples)))
-    rows = [_row(e.input_ids[:longest], e.labels[:longest]) for e in data.examples]
-    return [row for row in rows if any(label != IGNORED for label in row["labels"])]
+    rows = [beginning(example, longest) for example in data.examples]
+    return [(row, row.labels) for row in rows if row.supervised]
 
 
-def nested(data: FlatDataset, seed: int = 0) -> list[dict[str, Any]]:
+def nested(data: FlatDataset, seed: int = 0) -> list[Labelled]:
     """A row for each assistant turn, up to and with it, as ToolBench cuts its trajectories, but *all* turns of each row graded.
 
     One pass over them reads a trajectory of T turns T times. To keep to the budget, rows are drawn until they hold the tokens of
@@ -90,15 +98,10 @@ def nested(data: FlatDataset, seed: int = 0) -> list[dict[str, Any]]:
     rows = []
     for example in data.examples:
         closing = np.flatnonzero(example.loss_mask & (example.input_ids == END_ID))
-        rows += [_row(example.input_ids[: end + 1], example.labels[: end + 1]) for end in closing]
+        rows += [beginning(example, int(end) + 1) for end in closing]
     random.Random(f"nested rows {seed}").shuffle(rows)
-    kept, tokens = [], 0
-    for row in rows:
-        if tokens >= data.tokens:
-            break
-        kept.append(row)
-        tokens += len(row["input_ids"])
-    return kept
+    read = accumulate(map(len, rows))  # tokens up to and with each row
+    return [(row, row.labels) for row, tokens in zip(rows, read, strict=True) if tokens - len(row) < data.tokens]
 
 
 MUTATIONS = (
@@ -107,9 +110,9 @@ MUTATIONS = (
     Mutation("mask one late", "the mask did not move along with the targets", mask_one_late),
     Mutation("shifted twice", "the labels were shifted before a model that shifts them itself", shifted_twice),
     Mutation("end masked", "the </s> that ends a turn has no label", end_masked),
-    Mutation("truncated", "long rows cut on the right, where the answer stands", rows=truncated),
+    Mutation("truncated", "long rows cut on the right, where the answer stands", choose=truncated),
     Mutation("pad is </s>", "padding and </s> share an id, and ToolBench's program takes every label away", pad_is_end),
-    Mutation("nested, all turns", "a row for each turn, and every turn of each row graded", rows=nested),
+    Mutation("nested, all turns", "a row for each turn, and every turn of each row graded", choose=nested),
 )
 
 
