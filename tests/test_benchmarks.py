@@ -32,7 +32,8 @@ def script(name):
     return module
 
 
-controls, baselines, merge = script("controls"), script("baselines"), script("merge")
+controls, baselines = script("controls"), script("baselines")
+merge, mutations = script("merge"), script("mutations")
 ROWS = {control.name: control for control in controls.CONTROLS}
 
 
@@ -157,3 +158,40 @@ def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["merge.py", "2"])
     assert merge.main() == 0
     assert "TOOLBENCH_DIR is not set" in (said := capsys.readouterr().out) and "the world's step rows, 2 trajectories" in said
+
+
+def test_a_mutation_is_trained_graded_and_judged_once_for_a_plan(checkpoint, monkeypatch, tmp_path):
+    size = replace(mutations.lab_size(8, 1), max_iterations=2, max_new_tokens=4, warmup_steps=1)
+    dropped = next(mutation for mutation in mutations.MUTATIONS if mutation.name == "mask dropped")
+    monkeypatch.setattr(mutations, "HELD_OUT", 4)
+    first = mutations.run(dropped, checkpoint, WORLD, size, 0, tmp_path)
+    assert first["supervised_tokens"] == first["tokens"] - 8 and first["refused"] is None and first["steps"] == 1
+    assert first["pass_rate"]["all"]["n"] == len(SETS)
+    assert first["weights"] == mutations.weights_hash(checkpoint / "model.safetensors")
+    fresh = mutations.gold_trajectories(WORLD, 12)[8:]
+    turns = sum(message.role == "assistant" for trajectory in fresh for message in trajectory.messages)
+    graded = {entry["kind"]: entry["graded"] for entry in first["held_out"]}
+    assert graded["assistant: </s>"] == turns and "user" not in graded, "graded under the right mask"
+    trained = []
+    monkeypatch.setattr(mutations, "train", lambda *arguments, **named: trained.append(arguments) or 1 / 0)
+    assert mutations.run(dropped, checkpoint, WORLD, size, 0, tmp_path) == first and not trained
+    for changed in (replace(size, train_trajectories=9), replace(size, eval_queries_per_set=2)):
+        with pytest.raises(ZeroDivisionError):
+            mutations.run(dropped, checkpoint, WORLD, changed, 0, tmp_path)
+
+
+def test_mutations_are_recorded_whole_and_a_trial_stays_in_its_folder(monkeypatch, tmp_path, capsys):
+    kept = {
+        "supervised_tokens": 3, "final_loss": 0.5, "held_out": [{"graded": 1, "nats": 2.0}], "seconds": 1, "evaluation_seconds": 1,
+        "refused": None, "pass_rate": {"all": {"passed": 1, "n": 2, "low": 0.1, "high": 0.9}},
+    }  # fmt: skip
+    monkeypatch.setattr(mutations, "run", lambda *arguments: kept)
+    monkeypatch.setattr(mutations, "results_folder", lambda: tmp_path / "docs")
+    for some in (["--trajectories", "8"], ["--only", "end masked"], ["--models", str(tmp_path)], ["--seed", "1"]):
+        monkeypatch.setattr(sys, "argv", ["mutations.py", "--output", str(tmp_path / "trial"), *some])
+        mutations.main()
+        assert not (tmp_path / "docs").exists() and (tmp_path / "trial" / "mutations.json").is_file()
+    monkeypatch.setattr(sys, "argv", ["mutations.py", "--output", str(tmp_path / "all")])
+    mutations.main()
+    assert list(read_json(tmp_path / "docs" / "mutations.json")["agents"]) == [mutation.name for mutation in mutations.MUTATIONS]
+    assert "held out  2.000" in capsys.readouterr().out

@@ -9,14 +9,23 @@ from toolslm_helpers.agent.search import Episode
 from toolslm_helpers.data import queries
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.judges import Verdict
-from toolslm_helpers.evaluation.recorded import outcome, prompts_hash, read_recorded, results_folder, weights_hash
+from toolslm_helpers.evaluation.recorded import (
+    RecordedMutation,
+    outcome,
+    prompts_hash,
+    read_recorded,
+    results_folder,
+    weights_hash,
+)
 from toolslm_helpers.evaluation.statistics import wilson
 from toolslm_helpers.evaluation.tooleval import Judged, PassRate
 from toolslm_helpers.model.checkpoints import checkpoint_path
 from toolslm_helpers.sizes import get_size
+from toolslm_helpers.teaching.exercises import all_exercises
+from toolslm_helpers.training.mutations import MUTATIONS
 
 WORLD = build_world(0)
-RECORDED = {name: read_recorded(name) for name in ("controls", "baselines")}
+RECORDED = {name: read_recorded(name) for name in ("controls", "baselines", "mutations")}
 SHIPPED = [(name, agent) for name, agent in RECORDED["controls"].items() if name.split(",")[0] in ("base", "instruct", "sft")]
 
 
@@ -43,6 +52,24 @@ def test_what_is_written_is_read_back(tmp_path):
         "all": PassRate(1, 3, *wilson(1, 3)),
     }
     assert agent.ended == {"finish": 2, "context": 1} and agent.versions == {"torch": "2"}
+
+
+def mutated(**changes):
+    return record(
+        trajectories=8, refused=None, rows=8, tokens=90, supervised_tokens=30, steps=2, final_loss=0.5, curve=[[10, 0.5]],
+        held_out=[{"kind": "a", "tokens": 9, "graded": 1, "nats": 1.0}, {"kind": "b", "tokens": 9, "graded": 3, "nats": 2.0}],
+        evaluation_seconds=1,
+    ) | changes  # fmt: skip
+
+
+def test_a_mutation_has_its_run_and_one_loss_over_all_that_was_held_out(tmp_path):
+    (tmp_path / "mutations.json").write_text(json.dumps({"agents": {"right": mutated(), "late": mutated(refused="no")}}))
+    runs = read_recorded("mutations", tmp_path, RecordedMutation)
+    assert runs["right"].held_out_loss == 3.0 / 4, "not the mean of the two means"
+    assert (runs["right"].refused, runs["late"].refused) == (None, "no") and runs["right"].pass_rates["all"].passed == 1
+    (tmp_path / "mutations.json").write_text(json.dumps({"agents": {"right": mutated(held_out=[{"kind": "a"}])}}))
+    with pytest.raises(ValueError, match="held_out.0.tokens: Field required.*benchmarks/mutations.py"):
+        read_recorded("mutations", tmp_path, RecordedMutation)
 
 
 def test_nothing_recorded_is_nothing_to_show(tmp_path):
@@ -88,13 +115,29 @@ def test_recorded_controls_are_of_the_shipped_checkpoints(name, agent):
     assert agent.weights == weights_hash(shipped), f"{name}: recorded with other weights. Run benchmarks/controls.py again."
 
 
+def test_recorded_mutations_are_all_there_and_started_from_the_shipped_checkpoint():
+    runs = read_recorded("mutations", kind=RecordedMutation)
+    if not runs:
+        pytest.skip("docs/results/mutations.json is not recorded yet")
+    shipped = weights_hash(checkpoint_path("instruct") / "model.safetensors")
+    assert list(runs) == [mutation.name for mutation in MUTATIONS]
+    assert {run.weights for run in runs.values()} == {shipped}, "recorded from other weights. Run benchmarks/mutations.py again."
+    says = {name: training_loss_says(run.final_loss, runs["right"].final_loss) for name, run in runs.items()}
+    expected = all_exercises()["07.6"].expected
+    assert {name: says[name] for name in expected} == expected, "exercise 07.6 expects another outcome than the record has"
+
+
+def training_loss_says(loss, right):
+    return "zero" if loss == 0 else "higher" if loss > 2 * right else "about the same" if loss > right / 2 else "lower"
+
+
 @pytest.mark.parametrize("file", RECORDED)
 def test_recorded_rates_are_of_these_queries_and_their_counts_are_whole(file):
     if not RECORDED[file]:
         pytest.skip(f"docs/results/{file}.json is not recorded yet")
     assert (results_folder() / f"{file}.json").is_file()
     for name, agent in RECORDED[file].items():
-        n = {s: min(len(queries.test_queries(WORLD, s)), 20 if file == "baselines" else 200) for s in SETS}
+        n = {s: min(len(queries.test_queries(WORLD, s)), {"baselines": 20, "mutations": 40}.get(file, 200)) for s in SETS}
         assert {s: rate.n for s, rate in agent.pass_rates.items()} == n | {"all": sum(n.values())}, name
         assert sum(agent.ended.values()) == sum(n.values())
         for rate in agent.pass_rates.values():

@@ -131,6 +131,23 @@ def count_of_opt_350m(**wrong):
         ("05.4", lambda mask: [2 + sum(mask[:k]) if m else 1 for k, m in enumerate(mask)], "This one is right"),
         ("05.5", {"logits": [-3, 1, 3, 4, 1, -1], "next": 3}, "First with first"),
         ("05.6", {"table": 25739264, "tied": 356935680, "untied": 382674944}, "tied matrix twice"),
+        ("07.1", {"graded": [4, 5, 9], "bits": 1.333}, "Off by one: you graded what is predicted *at*"),
+        ("07.1", {"graded": [9, 8, 4, 3], "bits": 28 / 9}, "over all nine predictions: take only"),
+        ("07.1", {"graded": [8, 3], "bits": 2.5}, "end token is forgotten"),
+        ("07.1", {"graded": (2, 3, 4, 7, 8, 9), "bits": 2.667}, "delimiter as content"),
+        ("07.1", {"graded": [1, 2, 5, 6, 7], "bits": 4.0}, "inverted"),
+        ("07.2", [0.025, 0.1, 0.1, -0.3, 0.05, 0.025], "where `call` came next"),
+        ("07.2", [0.05, 0.2, 0.2, 0.4, -0.9, 0.05], "for one graded token"),
+        ("07.3", dict.fromkeys(("gradient", "share", "read", "target"), "zero"), "Masked is not deleted"),
+        ("07.4", {"rows": 3, "last_turn": 3, "all_turns": 10, "first_turn": 1}, "rows as trajectories"),
+        ("07.4", {"rows": 10, "last_turn": 10, "all_turns": 2 * 2 + 3 * 3 + 5 * 5, "first_turn": 5}, "1 + 2 + ... + T"),
+        ("07.5", lambda ids, mask: [i if m else -100 for i, m in zip(ids, [*mask[1:], 0])], "the other way"),  # noqa: B905
+        ("07.5", lambda ids, mask: [*[i if m else -100 for i, m in zip(ids[1:], mask[1:])], -100], "labels as well"),  # noqa: B905
+        (
+            "07.6",
+            {"mask dropped": "higher", "mask one late": "about the same", "end masked": "higher", "pad is </s>": "zero"},
+            "one token of each turn less",
+        ),
         ("08.2", {"micro_batches": 23443, "steps_kept": 5860, "steps_dropped": 5861}, "swapped"),
         ("08.3", {50: 5e-5, 100: 5e-5, 2980: 5e-5}, "constant"),
         ("08.3", {50: 4.27e-7, 100: 8.53e-7, 2980: 2.54e-5}, "end of the warm-up"),

@@ -18,6 +18,7 @@ from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokeni
 from toolslm_helpers.training.sft import (
     WINDOW,
     CheckedCollator,
+    PaddingCollator,
     flatten_for,
     load_start,
     one_epoch,
@@ -66,6 +67,20 @@ def test_collator_pads_and_keeps_labels(rows):
 def test_collator_refuses_what_is_not_a_mask(rows, damage, message):
     with pytest.raises(DataError, match=message):
         CheckedCollator(1)([rows[0], damage(rows[1])])
+
+
+def test_a_run_is_checked_unless_somebody_takes_the_check_off(start, rows, tmp_path):
+    """Only lesson 07 does, by name: padding alone pads as the check does, and looks at nothing."""
+
+    def without_labels(data):
+        return [row | {"labels": [-100] * len(row["labels"])} for row in training_rows_of(data)]
+
+    with pytest.raises(DataError, match="no supervised token"):
+        train(SHORT, 0, tmp_path / "a", DATA[:8], start=start, rows_of=without_labels)
+    assert not (tmp_path / "a" / "model.safetensors").exists()
+    assert train(SHORT, 0, tmp_path / "b", DATA[:8], start=start, rows_of=without_labels, collator=PaddingCollator).steps == 2
+    for name, tensor in CheckedCollator(1)(rows).items():
+        assert torch.equal(tensor, PaddingCollator(1)(rows)[name])
 
 
 def test_paper_s_values_reach_the_trainer(tmp_path):

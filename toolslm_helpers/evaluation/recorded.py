@@ -1,13 +1,13 @@
 """Agents that take longer than a lesson has: played once by a script in benchmarks/, recorded, and shown as recorded.
 
-docs/results/controls.json and baselines.json hold {"agents": {name: what became of it and how it was played}}.
+docs/results/controls.json, baselines.json and mutations.json hold {"agents": {name: what became of it and how it was played}}.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -52,12 +52,47 @@ class RecordedAgent(Record):
         return {name: PassRate(rate.passed, rate.n, rate.low, rate.high) for name, rate in self.pass_rate.items()}
 
 
+class Graded(Record):
+    """One line of a ledger (``model.loss.Entry``) as it was recorded: tokens of a kind, those graded, and the nats that they cost."""
+
+    kind: str
+    tokens: int
+    graded: int
+    nats: float
+
+
+class RecordedMutation(RecordedAgent):
+    """A model that was fine-tuned on mutated labels: the run, and what it costs on fresh trajectories under the right mask.
+
+    ``weights`` are those that the run started from.
+    """
+
+    trajectories: int
+    refused: str | None  # what the check before training says to its rows
+    rows: int
+    tokens: int
+    supervised_tokens: int
+    steps: int
+    final_loss: float  # nats a token that this run graded, over the last logged steps
+    curve: list[list[float]]  # [step, that loss]
+    held_out: list[Graded]
+    evaluation_seconds: float
+
+    @property
+    def held_out_loss(self) -> float:
+        """Nats a supervised token on trajectories that the run never saw."""
+        return sum(line.nats for line in self.held_out) / sum(line.graded for line in self.held_out)
+
+
+Kind = TypeVar("Kind", bound=RecordedAgent)
+
+
 def results_folder() -> Path:
     """Where recorded results lie."""
     return repository_root() / "docs" / "results"
 
 
-def read_recorded(name: str, folder: Path | None = None) -> dict[str, RecordedAgent]:
+def read_recorded(name: str, folder: Path | None = None, kind: type[Kind] = RecordedAgent) -> dict[str, Kind]:
     """{agent: its record} of ``<name>.json``; empty where nothing was recorded. Raises DataError that names the field for a damaged file."""
     path = (folder or results_folder()) / f"{name}.json"
     if not path.is_file():
@@ -67,7 +102,7 @@ def read_recorded(name: str, folder: Path | None = None) -> dict[str, RecordedAg
     if not isinstance(agents, dict):
         raise DataError(f"{path}: no field 'agents'. Make it again with benchmarks/{name}.py.")
     try:
-        return {agent: RecordedAgent.model_validate(record) for agent, record in agents.items()}
+        return {agent: kind.model_validate(record) for agent, record in agents.items()}
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(f"{path}: {field}: {error.errors()[0]['msg']}. Make it again with benchmarks/{name}.py.") from error

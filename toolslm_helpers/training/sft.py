@@ -48,13 +48,11 @@ class SftRecord:
 
 
 @dataclass(frozen=True)
-class CheckedCollator:
-    """Pads a batch on the right and refuses labels that are not what a mask makes of the ids.
+class PaddingCollator:
+    """Pads a batch on the right, and takes the labels as they come: for lesson 07, which breaks them on purpose.
 
     Rows are {"input_ids", "labels"}; gives "input_ids", "labels", "position_ids", all (B, T). There is no attention mask: what pads
-    stands behind all that is learned, where a causal model does not look, and without a mask attention takes its fast path. Raises
-    DataError for a row without a supervised token (its loss would be NaN, or silently nothing) and for a label that is neither its id
-    nor -100.
+    stands behind all that is learned, where a causal model does not look, and without a mask attention takes its fast path.
     """
 
     pad_id: int
@@ -65,7 +63,26 @@ class CheckedCollator:
 
         ids = [torch.as_tensor(row["input_ids"]) for row in rows]
         labels = [torch.as_tensor(row["labels"]) for row in rows]
-        for row, (i, label) in enumerate(zip(ids, labels, strict=True)):
+        return {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),  # (B, T)
+            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),  # (B, T)
+            "position_ids": torch.arange(max(map(len, ids))).repeat(len(ids), 1),  # (B, T)
+        }
+
+
+@dataclass(frozen=True)
+class CheckedCollator(PaddingCollator):
+    """Pads a batch, and refuses labels that are not what a mask makes of the ids. What every real run uses.
+
+    Raises DataError for a row without a supervised token (its loss would be NaN, or silently nothing) and for a label that is neither
+    its id nor -100.
+    """
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, "torch.Tensor"]:
+        import torch
+
+        for row, content in enumerate(rows):
+            i, label = torch.as_tensor(content["input_ids"]), torch.as_tensor(content["labels"])
             supervised = label != IGNORED
             if i.shape != label.shape or not torch.equal(label[supervised], i[supervised]):
                 raise DataError(
@@ -73,11 +90,7 @@ class CheckedCollator:
                 )
             if not supervised[1:].any():
                 raise DataError(f"row {row} of a batch: no supervised token. Usual cause: truncation cut the answer off.")
-        return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad_id),  # (B, T)
-            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),  # (B, T)
-            "position_ids": torch.arange(max(map(len, ids))).repeat(len(ids), 1),  # (B, T)
-        }
+        return super().__call__(rows)
 
 
 def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfig":
@@ -146,6 +159,11 @@ def training_rows_of(examples: FlatDataset) -> list[dict[str, Any]]:
     return [{"input_ids": e.input_ids.tolist(), "labels": e.labels.tolist()} for e in examples.examples]
 
 
+def supervised_in(row: dict[str, Any]) -> int:
+    """How many tokens of a row are graded; a label of its first token is not, since nothing predicts it."""
+    return sum(label != IGNORED for label in row["labels"][1:])
+
+
 def train(
     size: Size,
     seed: int,
@@ -153,11 +171,17 @@ def train(
     trajectories: Sequence["Trajectory"],
     start: str | Path | None = None,
     on_step: Callable[[int, int, float | None], None] | None = None,
+    *,
+    rows_of: Callable[[FlatDataset], list[dict[str, Any]]] = training_rows_of,
+    collator: type[PaddingCollator] = CheckedCollator,
 ) -> SftRecord:
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
     ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own). ``on_step`` hears (step, steps,
     latest logged loss). The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite.
+
+    ``rows_of`` and ``collator`` are for lesson 07, which trains on wrong labels to see what notices: ``training.mutations`` makes such
+    rows, and ``PaddingCollator`` lets them pass. Left alone, labels are the mask's and every batch is checked.
     """
     import platform
 
@@ -174,6 +198,7 @@ def train(
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
+    rows = rows_of(data)
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -196,9 +221,9 @@ def train(
     trainer = (halving_trainer() if alone_on_cpu else trl.SFTTrainer)(
         model=model.train(),
         args=settings,
-        train_dataset=Dataset.from_list(one_epoch(training_rows_of(data), size.batch_size, seed)),
+        train_dataset=Dataset.from_list(one_epoch(rows, size.batch_size, seed)),
         processing_class=tokenizer,
-        data_collator=CheckedCollator(tokenizer.pad_token_id),
+        data_collator=collator(tokenizer.pad_token_id),
         callbacks=[Report()],
     )
     trainer.remove_callback(transformers.PrinterCallback)
@@ -214,8 +239,9 @@ def train(
         module.__name__: module.__version__ for module in (torch, transformers, trl)
     }
     record = SftRecord(
-        size=size.name, seed=seed, start=str(start or size.model), path=str(output_dir), examples=len(data), refused=data.refused,
-        tokens=data.tokens, supervised_tokens=data.supervised, steps=result.global_step, seconds=round(seconds, 1),
+        size=size.name, seed=seed, start=str(start or size.model), path=str(output_dir), examples=len(rows), refused=data.refused,
+        tokens=sum(len(row["input_ids"]) for row in rows), supervised_tokens=sum(map(supervised_in, rows)), steps=result.global_step,
+        seconds=round(seconds, 1),
         final_loss=curve[-1][1] if curve else result.training_loss, curve=tuple(curve),
         versions=versions,
         device=str(trainer.args.device),
