@@ -3,12 +3,15 @@
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from toolslm_helpers.files import WorkbookError
+
+if TYPE_CHECKING:
+    from toolslm_helpers.evaluation.votes import Ballot
 
 app = typer.Typer(name="toolslm", help="How Small Models Learn Tool Use.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -169,10 +172,57 @@ def evaluate(
     model: Annotated[str, typer.Option("--model", help="A checkpoint's folder, or base, instruct or sft.")] = "sft",
     size: SizeOption = "tiny",
     seed: SeedOption = 0,
+    data: Annotated[str, typer.Option("--data", help="world: play its test queries. toolbench: judge --answers.")] = "world",
+    answers: Annotated[
+        Path | None, typer.Option("--answers", help="A folder of converted answers, <set>.json, to judge.")
+    ] = None,
+    judge: Annotated[
+        str, typer.Option("--judge", help="exact (the world's facts), rules (answers and does not apologise) or openai.")
+    ] = "exact",
+    votes: Annotated[int, typer.Option("--votes", min=1, help="Votes a query, for a judge that may change its mind.")] = 4,
+    policy: Annotated[
+        str, typer.Option("--policy", help="strict, upstream, 'upstream csv' or 'half points': ties, coins, what is missing.")
+    ] = "strict",
+    judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at OPENAI_BASE_URL.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Count every test query of TOOLBENCH_DIR: one without an answer is not passed.")
+    ] = False,
+    output: OutputOption = Path("build/evaluation"),
 ) -> None:
-    """Judge a checkpoint on the six test sets, as lesson 11 does, and print its pass rates."""
+    """Judge a checkpoint, or the answers of any system, on the six test sets: table, radar, JSON. A stopped judging continues."""
+    from toolslm_helpers.evaluation import session
+    from toolslm_helpers.teaching.evaluation_plots import radar
+
+    counted = session.chosen_policy(policy)
+    for name, value, known in (("--data", data, ("world", "toolbench")), ("--judge", judge, ("exact", "rules", "openai"))):
+        if value not in known:
+            raise WorkbookError(f"{name} {value!r}: expected {' or '.join(known)}.")
+    if data == "world" and answers is None:
+        ballots = _play_and_judge(model, size, seed, judge, votes, output, judge_model)
+    else:
+        ballots = _judge_converted(answers, judge, votes, output, judge_model)
+    found = session.report(ballots, judge, counted, seed, session.expected_queries(_toolbench_folder()) if full else None)
+    system = model if answers is None else answers.name
+    path = session.write_report(found, output, system=system, data=data, votes=votes, seed=seed)
+    _print_pass_rates({system: {name: vars(rate) for name, rate in found.rates.items()}})
+    lost = found.rates["all"].dropped
+    print(
+        f"Judge {judge}, policy {policy}: {counted.about}."
+        + (f" {lost} queries without a prediction were dropped." if lost else "")
+    )
+    print(f"Every vote: {path}")
+    sets = {name: rate for name, rate in found.rates.items() if name != "all"}
+    if len(sets) >= 3:
+        from toolslm_helpers.files import atomic_write_bytes
+
+        print(f"Radar: {atomic_write_bytes(output / 'radar.png', radar({system: sets}).png())}")
+
+
+def _play_and_judge(
+    model: str, size: str, seed: int, judge: str, votes: int, output: Path, judge_model: str | None
+) -> "tuple[Ballot, ...]":
     from toolslm_helpers.data.world import build_world
-    from toolslm_helpers.evaluation import tooleval
+    from toolslm_helpers.evaluation import session, tooleval
     from toolslm_helpers.model.checkpoints import load_model
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
@@ -181,7 +231,29 @@ def evaluate(
     network, tokenizer = load_model(model)
     with counting(console, f"queries for {model}") as on_progress:
         evaluation = tooleval.evaluate(network, tokenizer, build_world(), chosen, seed, on_progress=on_progress)
-    _print_pass_rates({model: evaluation.as_json()})
+    if judge == "exact":
+        return session.exact_ballots(evaluation)
+    with counting(console, "votes") as on_progress:
+        return session.judge_answers(session.answers_of(evaluation), judge, votes, output, judge_model, on_progress=on_progress)
+
+
+def _judge_converted(folder: Path | None, judge: str, votes: int, output: Path, judge_model: str | None) -> "tuple[Ballot, ...]":
+    from toolslm_helpers.evaluation import session
+    from toolslm_helpers.evaluation.answers import read_answers
+    from toolslm_helpers.screen import counting
+
+    if folder is None:
+        raise WorkbookError("--data toolbench judges answers that were played elsewhere. Pass their folder: --answers FOLDER.")
+    with counting(console, "votes") as on_progress:
+        return session.judge_answers(read_answers(folder), judge, votes, output, judge_model, on_progress=on_progress)
+
+
+def _toolbench_folder() -> Path:
+    import os
+
+    if "TOOLBENCH_DIR" not in os.environ:
+        raise WorkbookError("--full counts ToolBench's test queries: set TOOLBENCH_DIR to the folder that holds test_query_ids/.")
+    return Path(os.environ["TOOLBENCH_DIR"])
 
 
 @app.command()

@@ -14,9 +14,9 @@ from toolslm_helpers.evaluation.votes import Vote
 ANSWER = Answer("G1_tool", "7", "How warm is Lisbon?", (FINISH,), True, "give_answer", "19 degrees.", ("tool: weather {} -> 19",))
 
 
-def asked(answer, **words):
+def asked(shown, words):
     questions = []
-    vote = drive(answer, lambda question: questions.append(question) or words[question])
+    vote = drive(shown, lambda question: questions.append(question) or words[question])
     return questions, vote
 
 
@@ -34,14 +34,14 @@ def asked(answer, **words):
     ],
 )
 def test_questions_are_asked_in_toolevals_order_and_only_where_needed(changes, words, questions, label, task):
-    got, vote = asked(replace(ANSWER, **changes), **words)
+    got, vote = asked(replace(ANSWER, **changes), words)
     assert got == questions and (vote.label, vote.task) == (label, task) and vote.reason
 
 
 def test_a_word_that_is_no_label_is_refused():
     for word in ("yes", "solvable", None):
         with pytest.raises(ValueError, match="expected one of solved, unsolved, unsure"):
-            asked(ANSWER, answer=word)
+            asked(ANSWER, {"answer": word})
 
 
 def test_a_script_knows_query_and_vote():

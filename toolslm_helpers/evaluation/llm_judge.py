@@ -293,4 +293,4 @@ def _hopeless(error: Exception) -> bool:
 
 def _in_words(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text if text.endswith(".") else f"{type(error).__name__}: {text[:200]}."
+    return text if isinstance(error, WorkbookError) else f"{type(error).__name__}: {text[:200].removesuffix('.')}."
