@@ -128,7 +128,11 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     def judge(model, tokenizer, world, size, seed, on_progress):
         on_progress(1, 2)
         calls.append(("evaluate", model, size.name, seed))
-        return SimpleNamespace(as_json=lambda: {"all": {"passed": 1, "n": 4, "low": 0.05, "high": 0.7}})
+        return tooleval.Evaluation(tuple(judged("G1_tool", number, number == 0) for number in range(4)))
+
+    def judged(set_name, query_id, passed):
+        query = SimpleNamespace(set_name=set_name)
+        return tooleval.Judged(query, SimpleNamespace(query_id=query_id), tooleval.Verdict(passed, "why"))
 
     monkeypatch.setattr(sft, "train", train)
     monkeypatch.setattr(tooleval, "evaluate", judge)
@@ -139,7 +143,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(cli, "console", Console(width=100))
 
     assert call(monkeypatch, "sft", "--size", "smoke", "--seed", "2", "--output", tmp_path, "--model", "base") == 0
-    assert call(monkeypatch, "evaluate", "--model", "x", "--size", "smoke") == 0
+    assert call(monkeypatch, "evaluate", "--model", "x", "--size", "smoke", "--output", tmp_path) == 0
     assert call(monkeypatch, "stages", "--output", tmp_path) == 0
     assert call(monkeypatch, "world", "--output", tmp_path, "--seed", "5") == 0
     assert calls == [
@@ -151,7 +155,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     ]
     out = capsys.readouterr().out
     assert f"Checkpoint: {tmp_path} (3 examples, 2 steps, last loss 0.250 nats)" in out
-    assert "25.0% (1/4) [5.0, 70.0]" in out and "1 files with their hashes" in out
+    assert "25.0% (1/4) [4.6, 69.9]" in out and "1 files with their hashes" in out
 
 
 def test_rows_are_prepared_from_a_named_file_or_from_toolbenchs_folder(monkeypatch, tmp_path, capsys):

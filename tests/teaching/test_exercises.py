@@ -159,6 +159,13 @@ def count_of_opt_350m(**wrong):
         ("11.4", 1 / 4, "root of n"),
         ("11.2", "Sunny? I mean sunny, 19.", "nobody is fooled"),
         ("11.2", "no idea", "Draft 1 refuses"),
+        ("11.5", "Hm. Verdict: solved", "wrong place"),
+        ("11.5", "Lisbon: sunny, 19\nVerdict: solved", "Say nothing that helps"),
+        ("11.5", "19 degrees and sunny", "looks for a verdict"),
+        ("11.6", {"strict": 6 / 10, "upstream": 6 / 8}, "Ties counted as passes"),
+        ("11.6", {"strict": 3 / 8, "upstream": 6 / 8}, "Missing predictions dropped"),
+        ("11.7", 0.35, "unweighted mean"),
+        ("11.7", 30.9, "A share of 1"),
     ],
 )
 def test_a_wrong_answer_is_told_what_it_looks_like(exercise_id, answer, words):
