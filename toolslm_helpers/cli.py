@@ -201,6 +201,8 @@ def evaluate(
         ballots = _play_and_judge(model, size, seed, judge, votes, output, judge_model)
     else:
         ballots = _judge_converted(answers, judge, votes, output, judge_model)
+    if ballots is None:  # under accelerate launch the first process judges and writes; this one has played its share
+        return
     found = session.report(ballots, judge, counted, seed, session.expected_queries(_toolbench_folder()) if full else None)
     system = model if answers is None else answers.name
     path = session.write_report(found, output, system=system, data=data, votes=votes, seed=seed)
@@ -220,9 +222,10 @@ def evaluate(
 
 def _play_and_judge(
     model: str, size: str, seed: int, judge: str, votes: int, output: Path, judge_model: str | None
-) -> "tuple[Ballot, ...]":
+) -> "tuple[Ballot, ...] | None":
     from toolslm_helpers.data.world import build_world
     from toolslm_helpers.evaluation import session, tooleval
+    from toolslm_helpers.evaluation.sharing import process
     from toolslm_helpers.model.checkpoints import load_model
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
@@ -231,6 +234,8 @@ def _play_and_judge(
     network, tokenizer = load_model(model)
     with counting(console, f"queries for {model}") as on_progress:
         evaluation = tooleval.evaluate(network, tokenizer, build_world(), chosen, seed, on_progress=on_progress)
+    if process()[0] > 0:
+        return None
     if judge == "exact":
         return session.exact_ballots(evaluation)
     with counting(console, "votes") as on_progress:
