@@ -14,8 +14,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Plan = Callable[[int, dict[str, Any]], tuple[int, str | None]]
-"""(number of the request, its body) -> (status, the reply's text); None for a reply that never comes."""
+Plan = Callable[[int, dict[str, Any]], tuple[int, str | bytes | None]]
+"""(number of the request, its body) -> (status, the reply's text); bytes are sent as they are, None is a reply that never comes."""
 
 
 class JudgeServer(ThreadingHTTPServer):
@@ -59,8 +59,10 @@ class _Handler(BaseHTTPRequestHandler):
         if status == 200:
             with self.server.lock:
                 self.server.answered.append(body)
-        reply = completion(text) if status == 200 else {"error": {"message": text}}
-        content = json.dumps(reply).encode()
+        if isinstance(text, bytes):
+            content = text
+        else:
+            content = json.dumps(completion(text) if status == 200 else {"error": {"message": text}}).encode()
         try:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

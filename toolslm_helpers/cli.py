@@ -3,7 +3,7 @@
 import errno
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -184,6 +184,14 @@ def evaluate(
         str, typer.Option("--policy", help="strict, upstream, 'upstream csv' or 'half points': ties, coins, what is missing.")
     ] = "strict",
     judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at OPENAI_BASE_URL.")] = None,
+    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Requests to the judge that run together.")] = 16,
+    price_in: Annotated[
+        float, typer.Option("--price-in", min=0, help="Dollars for a million tokens that the judge reads.")
+    ] = 0.0,
+    price_out: Annotated[float, typer.Option("--price-out", min=0, help="Dollars for a million tokens that it writes.")] = 0.0,
+    ceiling: Annotated[float, typer.Option("--ceiling", min=0, help="The most that judging may cost, in dollars.")] = float(
+        "inf"
+    ),
     full: Annotated[
         bool, typer.Option("--full", help="Count every test query of TOOLBENCH_DIR: one without an answer is not passed.")
     ] = False,
@@ -191,16 +199,23 @@ def evaluate(
 ) -> None:
     """Judge a checkpoint, or the answers of any system, on the six test sets: table, radar, JSON. A stopped judging continues."""
     from toolslm_helpers.evaluation import session
+    from toolslm_helpers.evaluation.llm_judge import Prices
     from toolslm_helpers.teaching.evaluation_plots import radar
 
     counted = session.chosen_policy(policy)
     for name, value, known in (("--data", data, ("world", "toolbench")), ("--judge", judge, ("exact", "rules", "openai"))):
         if value not in known:
             raise WorkbookError(f"{name} {value!r}: expected {' or '.join(known)}.")
+    if ceiling < float("inf") and not price_in + price_out:
+        raise WorkbookError(
+            "--ceiling needs the judge's prices to count with: --price-in and --price-out, in dollars a million tokens."
+        )
+    prices = Prices(price_in, price_out, ceiling)
+    settings = {"votes": votes, "output": output, "model": judge_model, "at_once": at_once, "prices": prices}
     if data == "world" and answers is None:
-        ballots = _play_and_judge(model, size, seed, judge, votes, output, judge_model)
+        ballots = _play_and_judge(model, size, seed, judge, settings)
     else:
-        ballots = _judge_converted(answers, judge, votes, output, judge_model)
+        ballots = _judge_converted(answers, judge, settings)
     if ballots is None:  # under accelerate launch the first process judges and writes; this one has played its share
         return
     found = session.report(ballots, judge, counted, seed, session.expected_queries(_toolbench_folder()) if full else None)
@@ -220,9 +235,7 @@ def evaluate(
         print(f"Radar: {atomic_write_bytes(output / 'radar.png', radar({system: sets}).png())}")
 
 
-def _play_and_judge(
-    model: str, size: str, seed: int, judge: str, votes: int, output: Path, judge_model: str | None
-) -> "tuple[Ballot, ...] | None":
+def _play_and_judge(model: str, size: str, seed: int, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...] | None":
     from toolslm_helpers.data.world import build_world
     from toolslm_helpers.evaluation import session, tooleval
     from toolslm_helpers.evaluation.sharing import process
@@ -239,10 +252,10 @@ def _play_and_judge(
     if judge == "exact":
         return session.exact_ballots(evaluation)
     with counting(console, "votes") as on_progress:
-        return session.judge_answers(session.answers_of(evaluation), judge, votes, output, judge_model, on_progress=on_progress)
+        return session.judge_answers(session.answers_of(evaluation), judge, **settings, on_progress=on_progress)
 
 
-def _judge_converted(folder: Path | None, judge: str, votes: int, output: Path, judge_model: str | None) -> "tuple[Ballot, ...]":
+def _judge_converted(folder: Path | None, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...]":
     from toolslm_helpers.evaluation import session
     from toolslm_helpers.evaluation.answers import read_answers
     from toolslm_helpers.screen import counting
@@ -250,7 +263,7 @@ def _judge_converted(folder: Path | None, judge: str, votes: int, output: Path, 
     if folder is None:
         raise WorkbookError("--data toolbench judges answers that were played elsewhere. Pass their folder: --answers FOLDER.")
     with counting(console, "votes") as on_progress:
-        return session.judge_answers(read_answers(folder), judge, votes, output, judge_model, on_progress=on_progress)
+        return session.judge_answers(read_answers(folder), judge, **settings, on_progress=on_progress)
 
 
 def _toolbench_folder() -> Path:

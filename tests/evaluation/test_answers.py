@@ -1,7 +1,9 @@
 """Reading answers: real converted files give the recorded counts, odd ones are read or refused by name."""
 
+import importlib.util
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from toolslm_helpers.data import queries
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.answers import Answer, from_episode, read_answers, read_finish
 from toolslm_helpers.evaluation.rules import CHOSEN, PUBLISHED, WHOLE, WORDINGS, RuleJudge, passed_by_wording, read_counts
+from toolslm_helpers.files import repository_root
 
 needs_toolbench = pytest.mark.skipif("TOOLBENCH_DIR" not in os.environ, reason="TOOLBENCH_DIR, ToolBench's files, is not set")
 ANSWER = Answer("G1_tool", "7", "How warm is Lisbon?", (), True, "give_answer", "19 degrees.", ("tool: weather {} -> 19",))
@@ -152,6 +155,24 @@ def test_the_chosen_wording_is_the_one_nearest_to_the_published_column():
         return sum(abs(WHOLE[wording][name] - PUBLISHED[name]) for name in SETS)
 
     assert away(CHOSEN) == 1 and away("sorry") == 22
+
+
+def test_the_recording_script_writes_what_is_read_back(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("rule_judge", repository_root() / "benchmarks" / "rule_judge.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    folder = tmp_path / "results_gpt-3.5-turbo_CoT"
+    folder.mkdir()
+    (folder / "G1_tool.json").write_text(json.dumps({"5": converted(node("tool", FINISH), GIVEN)}))
+    monkeypatch.setenv("TOOLBENCH_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["rule_judge.py", "--output", str(tmp_path)])
+    script.main()
+    recorded = read_counts(tmp_path)
+    assert (
+        recorded.answers == {"G1_tool": 1}
+        and recorded.passed[CHOSEN] == {"G1_tool": 1}
+        and list(recorded.files) == ["G1_tool.json"]
+    )
 
 
 def test_recorded_counts_are_whole_or_named(tmp_path):

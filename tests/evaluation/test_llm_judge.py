@@ -14,7 +14,8 @@ import pytest
 
 from toolslm_helpers.evaluation.answers import Answer
 from toolslm_helpers.evaluation.ledger import Ledger, Reply
-from toolslm_helpers.evaluation.llm_judge import CeilingReached, JudgeFailed, OpenAIJudge, Prices, read_verdict
+from toolslm_helpers.evaluation.llm_judge import CeilingReached, JudgeFailed, OpenAIJudge, Prices
+from toolslm_helpers.evaluation.replies import read_verdict
 from toolslm_helpers.evaluation.votes import Vote
 from toolslm_helpers.files import DataError, WorkbookError, repository_root
 
@@ -94,10 +95,18 @@ def test_a_reply_that_is_no_verdict_is_asked_again_and_given_up_in_the_end(serve
     ):
         judge.ballots(ANSWERS[:3], 1)
     judge, server = serve(lambda number, body: (200, says("solved")))
-    assert (
-        len(judge.ballots(ANSWERS[:3], 1)) == 3
-        and [material(body)["query"] for body in server.answered] == ["query 0", "query 1"][1:]
-    )
+    assert len(judge.ballots(ANSWERS[:3], 1)) == 3
+    assert [material(body)["query"] for body in server.answered] == ["query 1"], "the rest only"
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>busy</html>", b"", b"{", b"\xff\xfe", b"[]", b'"solved"', b"null", b'{"choices": null}',
+             b'{"choices": [{"message": null}]}',
+             b'{"choices": [{"message": {"content": 7}}], "usage": {"prompt_tokens": "many"}}'],
+)  # fmt: skip
+def test_a_body_that_is_no_completion_is_no_verdict(serve, body):
+    judge, server = serve(lambda number, asked: (200, body if number < 2 else says("solved")), nonsense=3)
+    assert judge.ballots(ANSWERS[:1], 1)[0].votes[0].label == "solved" and server.count == 3
 
 
 def test_an_endpoint_that_hangs_is_given_up_and_asked_again(serve):

@@ -83,6 +83,9 @@ def test_a_language_model_judges_over_http_and_a_second_run_asks_nothing(monkeyp
         assert call(monkeypatch, *arguments) == 0
         assert len(server.answered) == 18, "two answers a set, three votes each; whoever did not finish is not asked about"
         assert call(monkeypatch, *arguments, "--policy", "half points") == 0 and len(server.answered) == 18
+        new = [*arguments, "--votes", "9", "--price-in", "1000", "--ceiling", "3"]  # 0.1 dollars a reply, 1.8 are spent
+        assert call(monkeypatch, *new) == 2 and "the ceiling of $3.00 is near" in capsys.readouterr().err
+        assert 18 <= len(server.answered) <= 30
     written = read_json(out / "evaluation.json")
     assert written["pass_rate"]["all"]["passed"] == 6 and written["points_by_round"] == pytest.approx([2 / 3] * 3)
 
@@ -97,6 +100,7 @@ def test_a_language_model_judges_over_http_and_a_second_run_asks_nothing(monkeyp
         (["--answers", "ANSWERS", "--judge", "exact"], "the exact judge needs the goals of our own world"),
         (["--answers", "ANSWERS", "--judge", "openai"], "no judge named. Pass --judge-model"),
         (["--answers", "ANSWERS", "--judge", "rules", "--full"], "set TOOLBENCH_DIR"),
+        (["--answers", "ANSWERS", "--judge", "openai", "--ceiling", "2"], "--ceiling needs the judge's prices"),
     ],
 )
 def test_what_is_lacking_is_told_in_one_line(monkeypatch, tmp_path, answers, capsys, arguments, said):

@@ -8,7 +8,6 @@ disk before it counts (``ledger``). A vote that could not be had is counted as m
 import asyncio
 import hashlib
 import json
-import re
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +19,13 @@ from toolslm_helpers.evaluation.answers import Answer
 from toolslm_helpers.evaluation.judge_prompts import compare_messages, judge_messages, response_schema
 from toolslm_helpers.evaluation.judging import LABELS, checked, vote_on
 from toolslm_helpers.evaluation.ledger import Ledger, Reply
+from toolslm_helpers.evaluation.replies import content, read_verdict
 from toolslm_helpers.evaluation.votes import Ballot, Vote
 from toolslm_helpers.evaluation.winrate import Side
 from toolslm_helpers.files import WorkbookError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class JudgeFailed(WorkbookError):
@@ -197,12 +195,9 @@ class _Clerk:
             return self.ledger.replies[key]
         text = ""
         for _ in range(self.judge.nonsense):
-            completion = await self._send(messages, labels)
-            text = (completion.choices[0].message.content or "") if completion.choices else ""
+            text, tokens_in, tokens_out = content(await self._send(messages, labels))
             label, reason = read_verdict(text, labels) or ("", text[:200])
-            used = completion.usage
-            tokens = {"tokens_in": used.prompt_tokens, "tokens_out": used.completion_tokens} if used else {}
-            reply = Reply(key=key, label=label, reason=reason, **tokens)
+            reply = Reply(key=key, label=label, reason=reason, tokens_in=tokens_in, tokens_out=tokens_out)
             self.ledger.add(reply)
             if label:
                 return reply
@@ -230,12 +225,21 @@ class _Clerk:
             }
             if self.structured:
                 try:
-                    return await self.client.chat.completions.create(**arguments, response_format=response_schema(labels))
+                    return await self._create(**arguments, response_format=response_schema(labels))
                 except BadRequestError:
                     self.structured = False  # an endpoint without schemas; a request that is wrong otherwise fails again below
-            return await self.client.chat.completions.create(**arguments)
+            return await self._create(**arguments)
         finally:
             self.reserved -= most
+
+    async def _create(self, **arguments: Any) -> Any:
+        """One completion; None for a reply with status 200 that is no JSON, such as a proxy's page: it is no verdict, and asked again."""
+        from openai import APIResponseValidationError
+
+        try:
+            return await self.client.chat.completions.create(**arguments)
+        except (json.JSONDecodeError, UnicodeDecodeError, APIResponseValidationError):
+            return None
 
     async def _wait_for_turn(self) -> None:
         now = time.monotonic()
@@ -243,19 +247,6 @@ class _Clerk:
         self.next_start = start + 60 / self.judge.per_minute
         if start > now:
             await asyncio.sleep(start - now)
-
-
-def read_verdict(text: str, labels: Sequence[str]) -> tuple[str, str] | None:
-    """(label, reason) out of a reply: a JSON object, alone or with words around it. None where there is none or its label is another."""
-    found = _OBJECT.search(text)
-    try:
-        parsed = json.loads(found[0], strict=False) if found else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("label"), str):
-        return None
-    label, reason = parsed["label"].strip().lower(), parsed.get("reason")
-    return (label, reason if isinstance(reason, str) else "") if label in labels else None
 
 
 def _key(judge: OpenAIJudge, messages: list[dict[str, str]], vote: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from toolslm_helpers.data.toolbench import read_query_ids
 from toolslm_helpers.data.world import SETS
 from toolslm_helpers.evaluation.answers import Answer, from_episode
+from toolslm_helpers.evaluation.llm_judge import OpenAIJudge, Prices
 from toolslm_helpers.evaluation.rules import RuleJudge
 from toolslm_helpers.evaluation.tooleval import Evaluation
 from toolslm_helpers.evaluation.votes import POLICIES, Ballot, Policy, Tally, Vote, disagreement, rounds, tally, with_missing
@@ -76,6 +77,7 @@ def judge_answers(
     output: Path,
     model: str | None = None,
     at_once: int = 16,
+    prices: Prices | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Ballot, ...]:
     """A ballot on each answer by the rule, or by the language model ``model`` at OPENAI_BASE_URL. Raises WorkbookError for what is lacking."""
@@ -90,9 +92,8 @@ def judge_answers(
         raise WorkbookError(
             "no judge named. Pass --judge-model, or set TOOLSLM_JUDGE; OPENAI_BASE_URL and OPENAI_API_KEY say where it is."
         )
-    from toolslm_helpers.evaluation.llm_judge import OpenAIJudge
-
-    return OpenAIJudge(model, output / "replies.jsonl", at_once=at_once).ballots(answers, votes, on_progress)
+    judged_by = OpenAIJudge(model, output / "replies.jsonl", at_once=at_once, prices=prices or Prices())
+    return judged_by.ballots(answers, votes, on_progress)
 
 
 def expected_queries(folder: str | Path) -> dict[str, list[str]]:

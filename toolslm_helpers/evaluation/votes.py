@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolslm_helpers.evaluation.statistics import bootstrap, wilson
+from toolslm_helpers.files import DataError
 
 Label = Literal["solved", "unsolved", "unsure"]
 Task = Literal["solvable", "unsolvable", "unsure"]
@@ -106,7 +107,7 @@ class Tally:
 
 
 def tally(ballots: Sequence[Ballot], policy: Policy, seed: int = 0) -> dict[str, Tally]:
-    """{set: its rate} in the order in which the sets come, and "all" queries together. Raises ValueError where a set loses every query."""
+    """{set: its rate} in the order in which the sets come, and "all" queries together. Raises DataError where a set loses every query."""
     by_set: dict[str, list[float]] = {}
     dropped: Counter[str] = Counter()
     for ballot in ballots:
@@ -123,7 +124,7 @@ def tally(ballots: Sequence[Ballot], policy: Policy, seed: int = 0) -> dict[str,
 def _tally(by_set: Mapping[str, Sequence[float]], dropped: int, seed: int) -> Tally:
     scores = [one for scores in by_set.values() for one in scores]
     if not scores:
-        raise ValueError(
+        raise DataError(
             f"{', '.join(by_set) or 'no set'}: no query is left. "
             "Usual cause: no predictions, and a policy that drops such queries. Choose one that counts them as failed."
         )
