@@ -1,4 +1,4 @@
-"""Queries shared out over processes: under ``accelerate launch`` each plays its part, and all get the whole result.
+"""Queries shared out over processes: under ``accelerate launch`` or ``torchrun`` each plays its part, and all get the whole result.
 
 A query's random numbers depend on the seed, the query and the step only (``Conversation.turn_seed``), so who plays it does not matter.
 """
