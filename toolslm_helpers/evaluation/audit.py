@@ -32,7 +32,10 @@ ELSEWHERE = {"ChatGPT-CoT": (40.2, 44.0, 46.6), "ToolLLaMA-DFS 7B": (66.7, 54.6)
 
 @dataclass(frozen=True)
 class Finding:
-    """One row of the audit: a claim made outright, or implied by how a number is used. ``computed`` tells a check by numbers from one by reading."""
+    """One row of the audit: a claim, made outright or implied by how a number is used, the check, and what came of it.
+
+    ``computed`` tells a check by numbers from one by reading.
+    """
 
     claim: str
     check: str
