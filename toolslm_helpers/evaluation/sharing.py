@@ -29,10 +29,11 @@ def together(part: Sequence[T], total: int) -> list[T]:
     if process()[1] == 1:
         parts = [list(part)]
     else:
+        import torch
         from accelerate import PartialState
         from accelerate.utils import gather_object
 
-        PartialState()  # starts the processes' connection, once
+        PartialState(cpu=not torch.cuda.is_available())  # starts the processes' connection, once
         parts = gather_object([list(part)])
     if [len(one) for one in parts] != [len(range(k, total, len(parts))) for k in range(len(parts))]:
         found = ", ".join(str(len(one)) for one in parts)
