@@ -227,6 +227,8 @@ def evaluate(
         f"Judge {judge}, policy {policy}: {counted.about}."
         + (f" {lost} queries without a prediction were dropped." if lost else "")
     )
+    if found.outside:
+        print(f"{found.outside} answers to queries that are not in the list of test queries were not counted.")
     print(f"Every vote: {path}")
     sets = {name: rate for name, rate in found.rates.items() if name != "all"}
     if len(sets) >= 3:

@@ -66,11 +66,18 @@ def test_full_counts_the_queries_that_have_no_answer(monkeypatch, tmp_path, answ
     monkeypatch.setenv("TOOLBENCH_DIR", str(tmp_path / "toolbench"))
     arguments = ["--data", "toolbench", "--answers", answers, "--judge", "rules", "--full", "--output", tmp_path / "out"]
     assert call(monkeypatch, *arguments) == 0
-    assert read_json(tmp_path / "out" / "evaluation.json")["pass_rate"]["G1_tool"]["n"] == 5
+    rates = read_json(tmp_path / "out" / "evaluation.json")["pass_rate"]
+    assert {name: rate["n"] for name, rate in rates.items()} == {"G1_tool": 5, "all": 5}
+    assert "6 answers to queries that are not in the list" in capsys.readouterr().out
     assert call(monkeypatch, *arguments, "--policy", "upstream") == 0
     rate = read_json(tmp_path / "out" / "evaluation.json")["pass_rate"]["G1_tool"]
     assert (rate["n"], rate["dropped"]) == (3, 2) and "2 queries without a prediction were dropped" in capsys.readouterr().out
     assert expected_queries(tmp_path) == {"G1_tool": ["1", "2", "3", "4", "5"]}
+    again = tmp_path / "toolbench" / "y" / "test_query_ids"
+    again.mkdir(parents=True)
+    (again / "G1_tool.json").write_text("{}")
+    with pytest.raises(ValueError, match="several lists of test queries .*Name the folder"):
+        expected_queries(tmp_path)
 
 
 def test_a_language_model_judges_over_http_and_a_second_run_asks_nothing(monkeypatch, tmp_path, answers, capsys):
@@ -114,6 +121,7 @@ def test_what_is_lacking_is_told_in_one_line(monkeypatch, tmp_path, answers, cap
 def test_sets_come_in_their_order_and_missing_queries_among_them():
     ballots = [Ballot("G3_instruction", "1", (Vote("solved"),)), Ballot("G1_tool", "2", (Vote("solved"),))]
     found = report(ballots, "rules", chosen_policy("strict"), 0, {"G1_tool": ["2", "3"]})
-    assert list(found.rates) == ["G1_tool", "G3_instruction", "all"] and found.rates["G1_tool"].n == 2
+    assert list(found.rates) == ["G1_tool", "all"] and found.rates["G1_tool"].n == 2 and found.outside == 1
+    assert list(report(ballots, "rules", chosen_policy("strict"), 0).rates) == ["G1_tool", "G3_instruction", "all"]
     with pytest.raises(WorkbookError, match="Expected one of"):
         chosen_policy("")

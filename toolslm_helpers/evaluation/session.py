@@ -29,6 +29,7 @@ class Report:
     policy: Policy
     ballots: tuple[Ballot, ...]
     rates: dict[str, Tally]
+    outside: int = 0  # answers to queries that were not expected: not counted
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for the file: rates, how the votes spread, and each vote."""
@@ -98,7 +99,11 @@ def judge_answers(
 
 def expected_queries(folder: str | Path) -> dict[str, list[str]]:
     """{set: query ids} out of ``test_query_ids/<set>.json`` under ``folder``: who must be answered. Raises DataError where there is none."""
-    found = {path.stem: path for path in sorted(Path(folder).rglob("test_query_ids/*.json"))}
+    paths = sorted(Path(folder).rglob("test_query_ids/*.json"))
+    found = {path.stem: path for path in paths}
+    if len(found) < len(paths):
+        places = ", ".join(dict.fromkeys(str(path.parent) for path in paths))
+        raise DataError(f"{folder}: several lists of test queries ({places}). Name the folder of the one that is meant.")
     if not found:
         raise DataError(
             f"{folder}: no test_query_ids/<set>.json. Expected ToolBench's or StableToolBench's lists of test queries."
@@ -109,11 +114,12 @@ def expected_queries(folder: str | Path) -> dict[str, list[str]]:
 def report(
     ballots: Sequence[Ballot], judge: str, policy: Policy, seed: int, expected: Mapping[str, Sequence[str]] | None = None
 ) -> Report:
-    """Counts ballots under a policy; ``expected`` queries without a ballot are added as missing ones."""
-    complete = with_missing(ballots, expected or {})
+    """Counts ballots under a policy. Of ``expected`` queries all are counted, also those without a ballot, and no others."""
+    known = {(name, query_id) for name, ids in (expected or {}).items() for query_id in ids}
+    counted = [ballot for ballot in ballots if expected is None or (ballot.set_name, ballot.query_id) in known]
     order = {name: k for k, name in enumerate(SETS)}
-    complete = tuple(sorted(complete, key=lambda ballot: order.get(ballot.set_name, len(order))))
-    return Report(judge, policy, complete, tally(complete, policy, seed))
+    complete = sorted(with_missing(counted, expected or {}), key=lambda ballot: order.get(ballot.set_name, len(order)))
+    return Report(judge, policy, tuple(complete), tally(complete, policy, seed), len(ballots) - len(counted))
 
 
 def write_report(found: Report, folder: Path, **about: Any) -> Path:
