@@ -21,7 +21,6 @@ from toolslm_helpers.agent.search import Conversation, ModelAgent, play_episodes
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import function_name
 from toolslm_helpers.data.queries import test_queries
-from toolslm_helpers.data.records import Message
 from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.evaluation.judges import ExactJudge
 from toolslm_helpers.evaluation.recorded import outcome, prompts_hash, results_folder, weights_hash
@@ -31,15 +30,6 @@ from toolslm_helpers.model.checkpoints import checkpoint_path, load_model
 from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.text.shorten import Shortened
-
-
-class LeftAgent(ModelAgent):
-    """A model that reads the end of a prompt that is too long."""
-
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        ids = super().prompt(messages)
-        excess = max(0, len(ids) - (self.limit - self.room))
-        return [ids[0], *ids[1 + excess :]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class CountingAgent(ModelAgent):
         return found
 
 
-WAYS = {"refuse": ModelAgent, "left": LeftAgent, "shorten": CountingAgent}
+WAYS = {"refuse": ModelAgent, "left": ModelAgent, "shorten": CountingAgent}
 
 
 def offered_more(queries: Sequence[WorldQuery], count: int, seed: int) -> list[WorldQuery]:
@@ -97,7 +87,7 @@ def counted(notes: Sequence[tuple[WorldQuery, Shortened]]) -> dict[str, int]:
 
 def play(way: str, model, tokenizer, world: World, queries: Sequence[WorldQuery], size, seed: int) -> dict:
     """The record of one way at one length."""
-    agent = WAYS[way](model, tokenizer, replace(size, truncation="shorten" if way == "shorten" else "refuse"))
+    agent = WAYS[way](model, tokenizer, replace(size, truncation=way))
     began = time.perf_counter()
     episodes = play_episodes(agent, world, queries, size.rendering, size.max_iterations, seed)
     judge = ExactJudge()
