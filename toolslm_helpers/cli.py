@@ -151,16 +151,21 @@ def sft(
     seed: SeedOption = 0,
     output: OutputOption = Path("build/sft"),
     model: Annotated[str | None, typer.Option("--model", help="Where to start: a folder, or base or instruct.")] = None,
+    prepared: Annotated[
+        Path | None, typer.Option("--prepared", help="A folder of `toolslm prepare`. None: the size's own data.")
+    ] = None,
 ) -> None:
     """Fine-tune for tool calling, once through the trajectories, as lesson 08 does."""
     from toolslm_helpers.agent.gold import training_trajectories
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
+    from toolslm_helpers.training.prepare import Prepared
     from toolslm_helpers.training.sft import train
 
     chosen = get_size(size)
+    data = training_trajectories(chosen) if prepared is None else Prepared(prepared)
     with counting(console, "steps", "loss") as on_step:
-        record = train(chosen, seed, output, training_trajectories(chosen), start=model, on_step=on_step)
+        record = train(chosen, seed, output, data, start=model, on_step=on_step)
     print(f"Checkpoint: {output} ({record.examples} examples, {record.steps} steps, last loss {record.final_loss:.3f} nats)")
 
 

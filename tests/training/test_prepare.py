@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -89,6 +90,12 @@ def test_an_example_is_read_by_its_place(source, tmp_path) -> None:
     assert uncut.text == flatten_all([row for row in ROWS if row.id == uncut.id], TOKENIZER).examples[0].text
     with pytest.raises(IndexError):
         prepared[len(ROWS)]
+    copy = pickle.loads(pickle.dumps(prepared))
+    assert_equal(copy, list(prepared))
+    assert prepared.lengths.tolist() == [len(example) for example in prepared]
+    batch = copy.rows({"place": [2, 0]})
+    assert [ids.tolist() for ids in batch["input_ids"]] == [prepared[2].input_ids.tolist(), prepared[0].input_ids.tolist()]
+    assert [labels.tolist() for labels in batch["labels"]] == [prepared[2].labels.tolist(), prepared[0].labels.tolist()]
     with pytest.raises(ValueError, match="read-only"):
         prepared[0].input_ids[0] = 7
 

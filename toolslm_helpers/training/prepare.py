@@ -6,6 +6,7 @@ stopped. The files come out as those of a run that was not: what a shard holds d
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -141,13 +142,21 @@ def totals(manifest: dict[str, Any]) -> Totals:
 def _asked(stream: RecordStream[Trajectory], tokenizer: "PreTrainedTokenizerFast", plan: Plan) -> dict[str, Any]:
     """What the shards depend on."""
     path = Path(stream.name)
-    vocabulary = tokenizer.backend_tokenizer.to_str() + str(tokenizer.eos_token_id)
     return {
         "source": stream.name,
         "bytes": path.stat().st_size if path.is_file() else None,
-        "tokenizer": hashlib.sha256(vocabulary.encode()).hexdigest(),
+        "tokenizer": _hash_of(tokenizer),
         "plan": asdict(plan),
     }
+
+
+def _hash_of(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """SHA-256 of all that ids depend on: pieces, merges and pre-tokens, but not what a call left behind."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    text = json.dumps(
+        [state["model"], state["added_tokens"], state["normalizer"], state["pre_tokenizer"], tokenizer.eos_token_id]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _begin(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
@@ -270,13 +279,14 @@ class Prepared(Sequence[FlatExample]):
     def __init__(self, folder: str | Path, tokenizer: "PreTrainedTokenizerFast | None" = None):
         from safetensors import SafetensorError, safe_open
 
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         manifest = read_json(folder / MANIFEST)
         if not manifest.get("finished"):
             raise DataError(
                 f"{folder / MANIFEST}: the preparation is not finished. Run the command that began it again: it goes on."
             )
         self.asked, self.totals, self._tokenizer = manifest["asked"], totals(manifest), tokenizer
+        self.refused = tuple(Refused(place, reason) for shard in manifest["shards"] for place, reason, _ in shard["set_aside"])
         self._shards, counts = [], []
         for shard in manifest["shards"]:
             path = folder / shard["file"]
@@ -290,6 +300,30 @@ class Prepared(Sequence[FlatExample]):
                 raise DataError(f"{path}: damaged ({error}). Delete the folder and prepare again.") from error
             counts.append(shard["examples"])
         self._begins = np.cumsum([0, *counts])  # the first example of each shard, and their number
+
+    def __reduce__(self) -> tuple:  # a copy in another process maps the files anew
+        return Prepared, (self.folder, self._tokenizer)
+
+    @property
+    def tokens(self) -> int:
+        return self.totals.tokens
+
+    @property
+    def supervised(self) -> int:
+        return self.totals.supervised
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(examples,): the tokens of each."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(shard.get_tensor("offsets")) for shard in self._shards)])
+
+    def must_be_for(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        """Raises DataError where the ids are another tokenizer's."""
+        if self.asked["tokenizer"] != _hash_of(tokenizer):
+            raise DataError(
+                f"{self.asked['source']} was prepared with another tokenizer than this model's: its ids mean other pieces. Prepare it again "
+                "with the model's tokenizer."
+            )
 
     def __len__(self) -> int:
         return int(self._begins[-1])
@@ -307,3 +341,9 @@ class Prepared(Sequence[FlatExample]):
         ids, mask, roles = (slice_of(array, begin, end) for array in ("input_ids", "loss_mask", "roles"))
         text = "" if self._tokenizer is None else self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return FlatExample(name, ids, mask, roles, text, int(slice_of("cut", k, k + 1)[0]))
+
+    def rows(self, batch: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
+        """{"place": of examples} -> {"input_ids", "labels"}: what ``datasets.Dataset.with_transform`` asks for."""
+        examples = [self[place] for place in batch["place"]]
+        ids = [example.input_ids.astype(np.int64) for example in examples]  # a copy: torch wants to write
+        return {"input_ids": ids, "labels": [example.labels for example in examples]}

@@ -17,9 +17,11 @@ from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
+from toolslm_helpers.training.prepare import Prepared
 
 if TYPE_CHECKING:
     import torch
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
     from trl import SFTConfig
 
@@ -147,17 +149,27 @@ def training_rows_of(examples: FlatDataset) -> list[dict[str, Any]]:
     return [{"input_ids": e.input_ids.tolist(), "labels": e.labels.tolist()} for e in examples.examples]
 
 
+def prepared_epoch(prepared: Prepared, batch_size: int, seed: int) -> "Dataset":
+    """The rows of one epoch in ``one_epoch``'s order, read from disk when the trainer asks for them."""
+    from datasets import Dataset
+
+    rows = [{"input_ids": range(length), "place": place} for place, length in enumerate(prepared.lengths.tolist())]
+    ordered = one_epoch(rows, batch_size, seed)  # by lengths alone
+    return Dataset.from_dict({"place": [row["place"] for row in ordered]}).with_transform(prepared.rows)
+
+
 def train(
     size: Size,
     seed: int,
     output_dir: str | Path,
-    trajectories: Sequence["Trajectory"],
+    trajectories: Sequence["Trajectory | MergedExample"] | Prepared,
     start: str | Path | None = None,
     on_step: Callable[[int, int, float | None], None] | None = None,
 ) -> SftRecord:
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
-    ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own). ``on_step`` hears (step, steps,
+    ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own), or what ``prepare`` made of it, which
+    need not fit into memory. ``on_step`` hears (step, steps,
     latest logged loss). The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite.
     """
     import platform
@@ -172,14 +184,23 @@ def train(
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_for(size, trajectories, tokenizer, seed)
-    if not data.examples:
+    if isinstance(trajectories, Prepared):
+        trajectories.must_be_for(tokenizer)
+        data = trajectories
+    else:
+        data = flatten_for(size, trajectories, tokenizer, seed)
+    if not len(data):
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
-    rows = training_rows_of(data)
-    supervise = None if any(isinstance(one, MergedExample) for one in trajectories) else size.supervise  # it has turns of its own
-    for row, example in zip(rows, data.examples, strict=True):
-        check_labels(example.id, row["input_ids"], row["labels"], tokenizer, supervise)
+    if isinstance(data, Prepared):  # its labels were checked before they were written
+        dataset = prepared_epoch(data, size.batch_size, seed)
+    else:
+        rows = training_rows_of(data)
+        # A merged example has turns of its own.
+        supervise = None if any(isinstance(one, MergedExample) for one in trajectories) else size.supervise
+        for row, example in zip(rows, data.examples, strict=True):
+            check_labels(example.id, row["input_ids"], row["labels"], tokenizer, supervise)
+        dataset = Dataset.from_list(one_epoch(rows, size.batch_size, seed))
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -200,7 +221,7 @@ def train(
     trainer = SFTTrainer(
         model=model.train(),
         args=trainer_settings(size, seed, output_dir / "trainer"),
-        train_dataset=Dataset.from_list(one_epoch(rows, size.batch_size, seed)),
+        train_dataset=dataset,
         processing_class=tokenizer,
         data_collator=CheckedCollator(tokenizer.pad_token_id),
         callbacks=[Report()],
