@@ -38,7 +38,8 @@ def script(name):
     return module
 
 
-controls, baselines, shorten, salted = script("controls"), script("baselines"), script("shorten"), script("salted")
+controls, baselines, merge = script("controls"), script("baselines"), script("merge")
+shorten, salted = script("shorten"), script("salted")
 ROWS = {control.name: control for control in controls.CONTROLS}
 
 
@@ -203,3 +204,29 @@ def test_the_comparisons_run(name):
     assert "80 rows made of" in said.stdout and (
         "the same ids and labels" in said.stdout or "80 rows in 80 examples" in said.stdout
     )
+
+
+def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):
+    from toolslm_helpers.agent.gold import gold_trajectories
+    from toolslm_helpers.data.merge import step_rows
+    from toolslm_helpers.model.counting import Decoder
+    from toolslm_helpers.text.flatten import flatten
+    from toolslm_helpers.text.tokenizer import load_small_tokenizer
+
+    tokenizer, model = load_small_tokenizer(), Decoder("d", layers=1, width=4, feed_forward=8, vocabulary=1000, context=768)
+    trajectories = gold_trajectories(WORLD, 3)
+    rows = [row for trajectory in trajectories for row in step_rows(trajectory)]
+    saved = merge.saving("some", rows, tokenizer, model)
+    assert (saved.rows, saved.examples) == (len(rows), 3)
+    assert saved.merged_tokens == sum(len(flatten(t, tokenizer)) for t in trajectories)
+    assert saved.tokens == sum(len(flatten(row, tokenizer)) for row in rows) > saved.merged_tokens
+    assert saved.supervised == sum(flatten(t, tokenizer).supervised for t in trajectories)
+    assert saved.flops > saved.merged_flops and f"{saved.tokens / saved.merged_tokens:.2f} x" in str(saved)
+    monkeypatch.setattr(merge, "merge_rows", lambda rows: trajectories[:2])
+    with pytest.raises(ValueError, match="A saving would mean nothing"):
+        merge.saving("some", rows, tokenizer, model)
+    monkeypatch.undo()
+    monkeypatch.delenv("TOOLBENCH_DIR", raising=False)
+    monkeypatch.setattr(sys, "argv", ["merge.py", "2"])
+    assert merge.main() == 0
+    assert "TOOLBENCH_DIR is not set" in (said := capsys.readouterr().out) and "the world's step rows, 2 trajectories" in said

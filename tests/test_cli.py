@@ -157,7 +157,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
 def test_rows_are_prepared_from_a_named_file_or_from_toolbenchs_folder(monkeypatch, tmp_path, capsys):
     from toolslm_helpers.data.toolbench import write_rows
     from toolslm_helpers.training import sft
-    from toolslm_helpers.training.prepare import Prepared
+    from toolslm_helpers.training.shards import Prepared
 
     rows = gold_trajectories(build_world(), 6, "toolbench")
     write_rows(tmp_path / "data" / "toolllama_G123_dfs_train.json", rows)

@@ -125,6 +125,7 @@ def prepare(
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
     from toolslm_helpers.training import prepare as training
+    from toolslm_helpers.training.shards import MANIFEST
 
     chosen = get_size(size)
     if rows is None:
@@ -141,7 +142,7 @@ def prepare(
     print(
         f"{found.rows:,} rows: {found.rows_in_examples:,} in {found.examples:,} examples, {found.rows_set_aside:,} set aside. "
         f"{found.tokens:,} tokens, {found.supervised:,} of them supervised; {found.tokens_cut:,} cut.\n"
-        f"Prepared: {output} (every row that was set aside, with its reason: {output / training.MANIFEST})"
+        f"Prepared: {output} (every row that was set aside, with its reason: {output / MANIFEST})"
     )
 
 
@@ -159,8 +160,8 @@ def sft(
     from toolslm_helpers.agent.gold import training_trajectories
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
-    from toolslm_helpers.training.prepare import Prepared
     from toolslm_helpers.training.sft import train
+    from toolslm_helpers.training.shards import Prepared
 
     chosen = get_size(size)
     data = training_trajectories(chosen) if prepared is None else Prepared(prepared)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from toolslm_helpers.data.names import FINISH, function_name, function_of, identifier, own_description, standardize
 from toolslm_helpers.data.prompt import read_system_prompt, system_prompt, user_prompt, user_query
 from toolslm_helpers.data.records import Api, Function, Message, Parameter, Query, Trajectory
+from toolslm_helpers.data.rows import upstream_text
+from toolslm_helpers.data.stream import RowStream
 from toolslm_helpers.data.toolbench import (
     read_chain,
     read_each,
@@ -368,7 +370,23 @@ def test_rows_of_the_real_trees_equal_upstreams(tmp_path: Path) -> None:
     for name, tree in trees.items():
         assert [row.model_dump(mode="json", by_alias=True) for row in training_rows(tree, compat=True)] == expected[name]
         assert read_tree(write_tree(tmp_path / "tree.json", tree)) == tree
+    of_all = [row for tree in trees.values() for row in training_rows(tree, compat=True)]
+    assert list(RowStream(TOOLBENCH / "golden" / "toolllama_train_like.json")) == of_all
     assert Counter(len(rows) for rows in expected.values()) == Counter({4: 4, 3: 3, 5: 2, 0: 1})
+
+
+def test_upstreams_text_of_a_row_is_no_beginning_of_the_next() -> None:
+    first, second = training_rows(chain_tree(QUERY.query, [function_of(PRICE)], TOOLS, STEPS))
+    assert upstream_text(first).endswith('Action Input: {"product_id": "lamp"}</s>')
+    assert upstream_text(second).count("</s>") == 1 and not upstream_text(second).startswith(upstream_text(first))
+    assert upstream_text(second).startswith(upstream_text(first).removesuffix("</s>") + "\nFunction: {")
+
+
+@real
+def test_texts_of_the_real_trees_equal_upstreams() -> None:
+    for name, expected in golden("flattened_prompts.json").items():
+        rows = training_rows(read_tree(TOOLBENCH / "raw_trees" / name), compat=True)
+        assert [upstream_text(row) for row in rows] == expected, name
 
 
 @real

@@ -22,7 +22,8 @@ from toolslm_helpers.sizes import FULL
 from toolslm_helpers.text.flatten import flatten_all
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
 from toolslm_helpers.training import prepare as module
-from toolslm_helpers.training.prepare import Plan, Prepared, prepare, tokenizer_of
+from toolslm_helpers.training.prepare import Plan, prepare, tokenizer_of
+from toolslm_helpers.training.shards import Prepared
 
 TOKENIZER = load_small_tokenizer()
 ROWS = [row for trajectory in gold_trajectories(build_world(), 12, "toolbench") for row in step_rows(trajectory)]

@@ -17,7 +17,7 @@ from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
 from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
-from toolslm_helpers.training.prepare import Plan, Prepared, prepare
+from toolslm_helpers.training.prepare import Plan, prepare
 from toolslm_helpers.training.sft import (
     WINDOW,
     CheckedCollator,
@@ -28,6 +28,7 @@ from toolslm_helpers.training.sft import (
     trainer_settings,
     training_rows_of,
 )
+from toolslm_helpers.training.shards import Prepared
 
 
 @pytest.fixture(scope="module")

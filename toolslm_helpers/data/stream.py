@@ -4,8 +4,9 @@ ToolBench's train file is one JSON list of 2 GB. ``FileStream`` keeps about a me
 library, and goes on behind a damaged record: what is wrong is set aside with its file, position and field, and counted.
 
 Two kinds of damage are survived: a record whose fields are wrong, and bytes that are no JSON. After the second, reading goes on where
-the next record begins, which is recognised by the first fields of a record (``starts``); a streaming parser such as ijson stops there.
-Commas and brackets that are missing or doubled between records harm no record and are passed over.
+the next record begins, which is recognised by the first fields of a record (``starts``); a streaming parser such as ijson is about as
+fast, and stops for good at the first broken byte. Commas and brackets that are missing or doubled between records harm no record and
+are passed over.
 """
 
 import re
@@ -26,8 +27,9 @@ Value = tuple[int, Any, str]  # (byte offset, what was decoded, what is wrong); 
 # Where a row begins. Inside a valid string every quotation mark has a backslash, so that no text of a conversation looks like this; but
 # damage may take those marks away, so "id" alone is believed only where the row before it ends.
 _ROW_STARTS = re.compile(
-    r'\]\s*\}\s*,?\s*(?=\{\s*"id"\s*:)|(?=\{\s*"id"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"conversations"\s*:)|(?=\{\s*"conversations"\s*:\s*\[)'
+    r'\]\s*\}\s*(?:,\s*)?(?=\{\s*"id"\s*:)|(?=\{\s*"id"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"conversations"\s*:)|(?=\{\s*"conversations"\s*:\s*\[)'
 )
+_FIELD = re.compile(r'\s*,\s*"(?:[^"\\]|\\.)*"\s*:')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QUERY_STARTS = re.compile(r'(?=\{\s*"(?:api_list|query_id|query|relevant APIs)"\s*:)')
 
@@ -171,9 +173,9 @@ class FileStream(RecordStream[R]):
         if isinstance(value, dict):
             window.pass_between()
             rest = not window.ended and window.text[window.at] != self.first
-        else:
+        else:  # a value of its own, or what is left of a record whose first bracket is missing: then a field follows
             window.pass_space()
-            rest = not window.ended and window.text[window.at] not in f",{self.brackets[1]}"
+            rest = not window.ended and (window.text[window.at] not in f",{self.brackets[1]}" or window.follows(_FIELD))
         return window.find(self._starts) if rest else True
 
 

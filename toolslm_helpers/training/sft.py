@@ -17,7 +17,7 @@ from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
-from toolslm_helpers.training.prepare import Prepared
+from toolslm_helpers.training.shards import Prepared
 
 if TYPE_CHECKING:
     import torch
