@@ -22,7 +22,8 @@ from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.files import WorkbookError
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.text.flatten import flatten
-from toolslm_helpers.training.prepare import Plan, Prepared, prepare
+from toolslm_helpers.training.prepare import Plan, prepare
+from toolslm_helpers.training.shards import Prepared
 
 WAYS = {
     "shorten": Plan.of(get_size("full")),

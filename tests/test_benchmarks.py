@@ -1,6 +1,8 @@
 """The scripts that record lesson 11's rows: who plays, what is kept, and that a stopped run goes on where it was."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -8,9 +10,13 @@ import pytest
 import torch
 
 from toolslm_helpers.agent.constrained import ConstrainedAgent
+from toolslm_helpers.agent.gold import gold_trajectories
 from toolslm_helpers.agent.prompting import FewShotAgent
 from toolslm_helpers.agent.search import ModelAgent
 from toolslm_helpers.data import queries
+from toolslm_helpers.data.merge import step_rows
+from toolslm_helpers.data.names import function_name
+from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.controls import CONTROLS
 from toolslm_helpers.evaluation.recorded import read_recorded
@@ -34,6 +40,7 @@ def script(name):
 
 controls, baselines = script("controls"), script("baselines")
 merge, mutations = script("merge"), script("mutations")
+shorten, salted = script("shorten"), script("salted")
 ROWS = {control.name: control for control in controls.CONTROLS}
 
 
@@ -132,6 +139,72 @@ def test_the_generalist_s_run_goes_on_after_the_last_batch(tmp_path):
 def test_the_generalist_plays_twenty_queries_a_set_at_most_four_iterations_in_both_ways():
     assert (baselines.QUERIES, baselines.SIZE.max_iterations, baselines.SIZE.temperature) == (20, 4, 0.1)
     assert list(baselines.WAYS.values()) == [0, 3]
+
+
+def test_a_needed_api_is_lost_only_when_nothing_else_tells_it():
+    query = next(q for q in queries.test_queries(WORLD, "G1_instruction") if q.goal.kind == "answer" and len(q.plan) == 1)
+    (step,) = query.plan
+    needed = {
+        function_name(a)
+        for a in query.query.api_list
+        for c in step.calls
+        if (a.tool_name, a.api_name) == (c.tool_name, c.api_name)
+    }
+    others = {function_name(api) for api in query.query.api_list} - needed
+    assert shorten.lost_a_needed_api(query, sorted(needed)) and shorten.lost_a_needed_api(query, sorted(needed | others))
+    assert not shorten.lost_a_needed_api(query, sorted(others)) and not shorten.lost_a_needed_api(query, ())
+    two = replace(query, plan=(replace(step, calls=(*step.calls, *step.calls)), replace(step, calls=())))
+    assert not shorten.lost_a_needed_api(two, ()), "what no API tells cannot be lost"
+    more = shorten.offered_more([query, *queries.test_queries(WORLD, "G2_category")[:4]], 6, 0)[0]
+    assert len(more.query.api_list) == len(query.query.api_list) + 6 and set(query.query.api_list) < set(more.query.api_list)
+    assert more == shorten.offered_more([query, *queries.test_queries(WORLD, "G2_category")[:4]], 6, 0)[0]
+
+
+def test_the_policy_is_played_beside_the_other_two_ways(checkpoint, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(shorten, "get_size", lambda name: SIZE)
+    monkeypatch.setattr(shorten, "load_model", lambda path: checkpoints.load_model(checkpoint))
+    monkeypatch.setattr(shorten, "checkpoint_path", lambda name: checkpoint)
+    arguments = ["--queries", "1", "--lengths", "150", "--more-apis", "0", "4", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["shorten.py", *arguments])
+    shorten.main()
+    runs = read_json(tmp_path / "shorten.json")["runs"]
+    assert [(run["way"], run["more_apis"]) for run in runs] == [
+        (way, more) for more in (0, 4) for way in ("refuse", "left", "shorten")
+    ]
+    assert all(run["pass_rate"]["all"]["n"] == len(SETS) for run in runs)
+    assert runs[3]["ended"] == {"context": 6} and "context" not in runs[5]["ended"]
+    assert runs[5]["queries_with_apis_dropped"] == 6 > runs[5]["queries_with_a_needed_api_dropped"]
+    assert "APIs dropped in 6 queries" in capsys.readouterr().out
+
+
+def test_salted_rows_repeat_what_rows_of_a_query_share_and_nothing_else(tmp_path):
+    rows = [row for trajectory in gold_trajectories(WORLD, 3, "toolbench") for row in step_rows(trajectory)]
+    number = 3 * len(rows) + 2
+    for shuffled in (False, True):
+        salted.write_salted(tmp_path / "rows.json", rows, number, shuffled)
+        found = list(TrajectoryStream(tmp_path / "rows.json"))
+        assert len(found) == number and len({row.id for row in found}) == number
+        by_query = {
+            row.query: {m.content for other in found if other.query == row.query for m in other.messages} for row in found
+        }
+        assert len(by_query) == 3 * 3 + 1, "three copies of three queries, and the beginning of a fourth"
+        contents = [content for of_one in by_query.values() for content in of_one]
+        assert len(contents) == len(set(contents)), "two queries share a message"
+        systems = {row.query: {other.messages[0].content for other in found if other.query == row.query} for row in found}
+        assert all(len(texts) == 1 for texts in systems.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flatten", "prepare"])
+def test_the_comparisons_run(name):
+    if "TOOLBENCH_DIR" not in os.environ:
+        pytest.skip("TOOLBENCH_DIR is not set: it names a folder with ToolBench's files")
+    command = [sys.executable, f"benchmarks/{name}.py", "--rows", "80"]
+    said = subprocess.run(command, cwd=repository_root(), capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "80 rows made of" in said.stdout and (
+        "the same ids and labels" in said.stdout or "80 rows in 80 examples" in said.stdout
+    )
 
 
 def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):

@@ -160,7 +160,8 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
 
 def test_rows_are_prepared_from_a_named_file_or_from_toolbenchs_folder(monkeypatch, tmp_path, capsys):
     from toolslm_helpers.data.toolbench import write_rows
-    from toolslm_helpers.training.prepare import Prepared
+    from toolslm_helpers.training import sft
+    from toolslm_helpers.training.shards import Prepared
 
     rows = gold_trajectories(build_world(), 6, "toolbench")
     write_rows(tmp_path / "data" / "toolllama_G123_dfs_train.json", rows)
@@ -173,6 +174,10 @@ def test_rows_are_prepared_from_a_named_file_or_from_toolbenchs_folder(monkeypat
         assert (plan["max_length"], plan["truncation"], plan["merge"], plan["seed"]) == (2048, "shorten", k == 2, k // 2)
         assert len(Prepared(folder)) == 6
     assert "6 rows: 6 in 6 examples, 0 set aside." in capsys.readouterr().out
+    trained, record = [], SimpleNamespace(examples=6, steps=1, final_loss=1)
+    monkeypatch.setattr(sft, "train", lambda *arguments, **more: trained.append(arguments[3]) or record)
+    assert call(monkeypatch, "sft", "--prepared", tmp_path / "out 0") == 0
+    assert len(trained[0]) == 6 and trained[0].asked["source"] == str(named)
     named.unlink()
     assert call(monkeypatch, "prepare") == 2
     assert "no training rows there" in capsys.readouterr().err

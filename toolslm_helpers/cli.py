@@ -128,6 +128,7 @@ def prepare(
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
     from toolslm_helpers.training import prepare as training
+    from toolslm_helpers.training.shards import MANIFEST
 
     chosen = get_size(size)
     if rows is None:
@@ -144,7 +145,7 @@ def prepare(
     print(
         f"{found.rows:,} rows: {found.rows_in_examples:,} in {found.examples:,} examples, {found.rows_set_aside:,} set aside. "
         f"{found.tokens:,} tokens, {found.supervised:,} of them supervised; {found.tokens_cut:,} cut.\n"
-        f"Prepared: {output} (every row that was set aside, with its reason: {output / training.MANIFEST})"
+        f"Prepared: {output} (every row that was set aside, with its reason: {output / MANIFEST})"
     )
 
 
@@ -154,16 +155,21 @@ def sft(
     seed: SeedOption = 0,
     output: OutputOption = Path("build/sft"),
     model: Annotated[str | None, typer.Option("--model", help="Where to start: a folder, or base or instruct.")] = None,
+    prepared: Annotated[
+        Path | None, typer.Option("--prepared", help="A folder of `toolslm prepare`. None: the size's own data.")
+    ] = None,
 ) -> None:
     """Fine-tune for tool calling, once through the trajectories, as lesson 08 does."""
     from toolslm_helpers.agent.gold import training_trajectories
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
     from toolslm_helpers.training.sft import train
+    from toolslm_helpers.training.shards import Prepared
 
     chosen = get_size(size)
+    data = training_trajectories(chosen) if prepared is None else Prepared(prepared)
     with counting(console, "steps", "loss") as on_step:
-        record = train(chosen, seed, output, training_trajectories(chosen), start=model, on_step=on_step)
+        record = train(chosen, seed, output, data, start=model, on_step=on_step)
     print(f"Checkpoint: {output} ({record.examples} examples, {record.steps} steps, last loss {record.final_loss:.3f} nats)")
 
 

@@ -9,7 +9,15 @@ from transformers import OPTConfig, OPTForCausalLM
 
 from toolslm_helpers.agent import search
 from toolslm_helpers.agent.gold import gold_trajectory
-from toolslm_helpers.agent.search import Conversation, ModelAgent, opening_messages, own_words, play_episodes, run_episodes
+from toolslm_helpers.agent.search import (
+    Conversation,
+    ModelAgent,
+    offered_tools,
+    opening_messages,
+    own_words,
+    play_episodes,
+    run_episodes,
+)
 from toolslm_helpers.agent.virtual_api import Status, VirtualApi
 from toolslm_helpers.data import queries
 from toolslm_helpers.data.names import function_name
@@ -232,3 +240,56 @@ def test_turns_end_at_the_end_token_which_is_no_part_of_the_text(monkeypatch):
     monkeypatch.setattr(search, "generate_batch", lambda *args, **kwargs: [[*ids, TOKENIZER.eos_token_id]])
     (episode,) = play_episodes(ModelAgent(random_model(), TOKENIZER, SIZE), WORLD, [ANSWERABLE], "compact", 3, seed=0)
     assert episode.final_answer == "48"
+
+
+def agents_prompts(monkeypatch, size, script=(), queries=QUERIES):
+    """The ids that a model was asked to go on from, turn by turn, and the episodes that came of it."""
+    prompts, left = [], iter(script)
+
+    def record(model, asked, *arguments, **more):
+        prompts.extend(asked)
+        return [next(left, [TOKENIZER.eos_token_id]) for _ in asked]
+
+    monkeypatch.setattr(search, "generate_batch", record)
+    return prompts, run_episodes(random_model(), TOKENIZER, WORLD, queries, size, seed=0)
+
+
+def test_a_size_that_shortens_leaves_room_for_a_turn_and_changes_no_episode(monkeypatch):
+    name, action_input = good_call()
+    script = [TOKENIZER(write_action("I look.", name, action_input), add_special_tokens=False)["input_ids"]]
+    whole, expected = agents_prompts(monkeypatch, SIZE, script, [ANSWERABLE])
+    limit = max(map(len, whole)) - 20 + SIZE.max_new_tokens
+    size = replace(SIZE, max_length=limit, truncation="shorten")
+    shortened, episodes = agents_prompts(monkeypatch, size, script, [ANSWERABLE])
+    assert episodes == expected, "what is played and kept is the whole conversation"
+    assert len(shortened) == len(whole) and [a == b for a, b in zip(shortened, whole, strict=True)][0]
+    assert max(map(len, shortened)) <= limit - size.max_new_tokens < max(map(len, whole))
+    texts = [TOKENIZER.decode(ids) for ids in shortened]
+    assert all(ANSWERABLE.query.query in text and text.startswith("</s>System: Use the APIs.") for text in texts)
+
+
+def test_what_cannot_be_shortened_any_more_loses_its_beginning_as_in_training(monkeypatch):
+    for truncation in ("shorten", "left"):
+        size = replace(SIZE, max_length=60, truncation=truncation)
+        prompts, episodes = agents_prompts(monkeypatch, size)
+        assert {len(ids) for ids in prompts} == {60 - min(size.max_new_tokens, 15)}
+        assert all(ids[0] == TOKENIZER.eos_token_id and TOKENIZER.decode(ids).endswith("Assistant: ") for ids in prompts)
+        assert {episode.ended for episode in episodes} == {"iterations"}
+    prompts, episodes = agents_prompts(monkeypatch, replace(SIZE, max_length=60))
+    assert not prompts and {episode.ended for episode in episodes} == {"context"}
+
+
+def test_the_seed_of_a_run_decides_which_apis_a_prompt_loses():
+    apis = tuple({function_name(api): api for q in QUERIES for api in q.query.api_list}.values())
+    crowded = replace(ANSWERABLE, query=ANSWERABLE.query.model_copy(update={"api_list": apis}))
+    agent = ModelAgent(random_model(), TOKENIZER, replace(SIZE, max_length=200, truncation="shorten"))
+
+    def dropped(seed):
+        messages = opening_messages(WORLD, crowded.query, "compact")
+        session = VirtualApi(WORLD).session(crowded.query)
+        conversation = Conversation(crowded, messages, session, seed, tools=offered_tools(WORLD, crowded.query))
+        return agent.shortened(conversation).dropped
+
+    assert len(dropped(0)) == len(apis) - 4 and dropped(0) == dropped(0)
+    assert len({dropped(seed) for seed in range(6)}) > 3
+    assert any(good_call()[0] in dropped(seed) for seed in range(12)), "nobody tells which one is needed"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from toolslm_helpers.sizes import FULL
 from toolslm_helpers.text.flatten import flatten_all
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
 from toolslm_helpers.training import prepare as module
-from toolslm_helpers.training.prepare import Plan, Prepared, prepare, tokenizer_of
+from toolslm_helpers.training.prepare import Plan, prepare, tokenizer_of
+from toolslm_helpers.training.shards import Prepared
 
 TOKENIZER = load_small_tokenizer()
 ROWS = [row for trajectory in gold_trajectories(build_world(), 12, "toolbench") for row in step_rows(trajectory)]
@@ -89,6 +91,12 @@ def test_an_example_is_read_by_its_place(source, tmp_path) -> None:
     assert uncut.text == flatten_all([row for row in ROWS if row.id == uncut.id], TOKENIZER).examples[0].text
     with pytest.raises(IndexError):
         prepared[len(ROWS)]
+    copy = pickle.loads(pickle.dumps(prepared))
+    assert_equal(copy, list(prepared))
+    assert prepared.lengths.tolist() == [len(example) for example in prepared]
+    batch = copy.rows({"place": [2, 0]})
+    assert [ids.tolist() for ids in batch["input_ids"]] == [prepared[2].input_ids.tolist(), prepared[0].input_ids.tolist()]
+    assert [labels.tolist() for labels in batch["labels"]] == [prepared[2].labels.tolist(), prepared[0].labels.tolist()]
     with pytest.raises(ValueError, match="read-only"):
         prepared[0].input_ids[0] = 7
 

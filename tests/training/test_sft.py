@@ -9,12 +9,15 @@ import torch
 from safetensors.torch import load_file
 
 from toolslm_helpers.agent.gold import gold_trajectories, training_trajectories
+from toolslm_helpers.data.rows import TrajectoryStream
+from toolslm_helpers.data.toolbench import write_rows
 from toolslm_helpers.data.world import build_world
 from toolslm_helpers.files import DataError, WorkbookError
 from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
 from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
+from toolslm_helpers.training.prepare import Plan, prepare
 from toolslm_helpers.training.sft import (
     WINDOW,
     CheckedCollator,
@@ -26,6 +29,7 @@ from toolslm_helpers.training.sft import (
     trainer_settings,
     training_rows_of,
 )
+from toolslm_helpers.training.shards import Prepared
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +152,29 @@ def test_diverging_run_stops_with_its_cause(start, tmp_path):
     with pytest.raises(WorkbookError, match="NaN at step 10"):
         train(SHORT, 0, tmp_path / "out", DATA, start=save_model(model, tmp_path / "nan"))
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_what_is_prepared_trains_as_what_is_in_memory(start, tmp_path):
+    file = write_rows(tmp_path / "rows.json", gold_trajectories(build_world(), 13, "toolbench"))
+    size = replace(SHORT, max_length=700, truncation="shorten")
+    tokenizer, folder = load_small_tokenizer(), tmp_path / "prepared"
+    prepare(lambda begin: TrajectoryStream(file, begin), tokenizer, folder, replace(Plan.of(size, seed=3), shard=5))
+    rows = list(TrajectoryStream(file))
+    from_memory = train(size, 3, tmp_path / "memory", rows, start=start)
+    from_disk = train(size, 3, tmp_path / "disk", Prepared(folder), start=start)
+    assert from_disk.curve == from_memory.curve and (from_disk.examples, from_disk.steps) == (13, 4)
+    assert (from_disk.tokens, from_disk.supervised_tokens) == (from_memory.tokens, from_memory.supervised_tokens)
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("memory", "disk")]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    other = load_small_tokenizer()
+    other.add_tokens(["Skylark"])
+    prepare(lambda begin: TrajectoryStream(file, begin), other, tmp_path / "other", Plan.of(size))
+    with pytest.raises(DataError, match="prepared with another tokenizer"):
+        train(size, 3, tmp_path / "out", Prepared(tmp_path / "other"), start=start)
+    (tmp_path / "none.json").write_text("[]")
+    prepare(lambda begin: TrajectoryStream(tmp_path / "none.json", begin), tokenizer, tmp_path / "empty", Plan.of(size))
+    with pytest.raises(DataError, match="no training example is left"):
+        train(size, 3, tmp_path / "out", Prepared(tmp_path / "empty"), start=start)
 
 
 def test_full_says_what_data_it_needs(monkeypatch):

@@ -103,7 +103,7 @@ class ModelAgent:
         return min(self.size.max_length, self.model.config.max_position_embeddings)
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
-        prompts = [self.prompt(self.shown(conversation)) for conversation in conversations]
+        prompts = [self._fitted(self.prompt(self.shown(conversation))) for conversation in conversations]
         fits = [len(prompt) < self.limit for prompt in prompts]
         written = iter(
             self._write(
@@ -119,7 +119,7 @@ class ModelAgent:
         return min(self.size.max_new_tokens, self.limit // 4)
 
     def shown(self, conversation: Conversation) -> Sequence[Message]:
-        """The messages that the model reads: the conversation's, shortened where the size says so and they leave too little room."""
+        """The messages that the model reads: the conversation's, shortened where the size says so and they leave no room for a turn."""
         return self.shortened(conversation).trajectory.messages if self.size.truncation == "shorten" else conversation.messages
 
     def shortened(self, conversation: Conversation) -> Shortened:
@@ -129,6 +129,11 @@ class ModelAgent:
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids that the next turn is generated from."""
         return prompt_ids(messages, self.tokenizer)
+
+    def _fitted(self, prompt: list[int]) -> list[int]:
+        """The prompt, without its beginning where training would cut that off, too."""
+        excess = len(prompt) - (self.limit - self.room)
+        return prompt if excess <= 0 or self.size.truncation == "refuse" else [prompt[0], *prompt[1 + excess :]]
 
     def _write(self, conversations: Sequence[Conversation], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         """The new ids of each conversation, given its prompt."""

@@ -8,7 +8,7 @@ only as far as it must:
 2. descriptions of all APIs, their parameters and their tools, to one length. If only those of the APIs that are not needed were shortened,
    their length would tell which one is;
 3. APIs, dropped in an order that the seed decides, down to three beside the needed ones: there must be something left to choose from;
-4. observations once more, then the instructions, which are the same in every row.
+4. what is left of observations and descriptions, then the instructions, which are the same in every row.
 
 The query and the assistant's turns are never changed, so neither is any token that is trained.
 
@@ -36,8 +36,9 @@ DISTRACTORS = 3  # APIs that stay beside the needed ones
 
 # Lengths that are tried, in characters; the longest that fits is taken. Descriptions have at most 256, observations about 1,024.
 OBSERVATIONS = (1024, 768, 512, 384, 256)
-DESCRIPTIONS = (192, 128, 96, 64, 48, 32, 16, 0)
+DESCRIPTIONS = (192, 128, 96, 64, 48, 32)
 LAST_OBSERVATIONS = (192, 128, 96, 64)
+LAST_DESCRIPTIONS = (16, 0)
 INSTRUCTIONS = (1024, 768, 512, 384, 256, 128)
 
 # What ``function_of`` says of every API. It goes with the last description, not before: the compact rendering finds the API's own words by it.
@@ -142,8 +143,9 @@ class _Draft:
         observations, last = ("observations", OBSERVATIONS), ("observations", LAST_OBSERVATIONS)
         if self.rendering is None:  # a system text of another origin stays as it is
             return observations, last
-        offered = ("descriptions", DESCRIPTIONS), ("dropped", range(1, len(self.going) + 1))
-        return observations, *offered, last, *((("instructions", INSTRUCTIONS),) if self.rendering == "toolbench" else ())
+        dropped = ("dropped", range(1, len(self.going) + 1))
+        stages = observations, ("descriptions", DESCRIPTIONS), dropped, last, ("descriptions", LAST_DESCRIPTIONS)
+        return (*stages, ("instructions", INSTRUCTIONS)) if self.rendering == "toolbench" else stages
 
     def write(self, limits: _Limits) -> Shortened:
         """The conversation under ``limits``."""

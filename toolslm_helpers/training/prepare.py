@@ -5,19 +5,16 @@ every row. A shard is written whole or not at all, and the manifest after it, so
 stopped. The files come out as those of a run that was not: what a shard holds depends on its rows alone.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from toolslm_helpers.data.merge import MergedExample, merge_stream
 from toolslm_helpers.data.records import Trajectory
 from toolslm_helpers.data.stream import RecordStream
-from toolslm_helpers.files import DataError, WorkbookError, atomic_write_bytes, atomic_write_json, read_json
+from toolslm_helpers.files import WorkbookError, atomic_write_bytes, atomic_write_json, read_json
 from toolslm_helpers.model.checkpoints import checkpoint_path
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.checks import check_labels
@@ -25,11 +22,11 @@ from toolslm_helpers.text.encoder import encoder_of
 from toolslm_helpers.text.flatten import FlatExample, Refused, Truncation, flatten_each
 from toolslm_helpers.text.shorten import needed_functions, shorten
 from toolslm_helpers.text.tokenizer import CHAT_TEMPLATE, load_opt_tokenizer, load_small_tokenizer
+from toolslm_helpers.training.shards import MANIFEST, Totals, as_bytes, hash_of, totals
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-MANIFEST = "manifest.json"
 Source = Callable[[int], RecordStream[Trajectory]]
 """Opens the rows at a position, for example ``lambda start: TrajectoryStream(file, start)``."""
 
@@ -52,22 +49,6 @@ class Plan:
     def of(cls, size: Size, merge: bool = False, seed: int = 0) -> "Plan":
         """The plan of a size."""
         return cls(size.max_length, size.truncation, size.supervise, merge, seed)
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What became of all rows. ``rows`` came in; an example stands for one of them, or for several that were merged."""
-
-    rows: int = 0
-    rows_set_aside: int = 0
-    examples: int = 0
-    tokens: int = 0
-    supervised: int = 0
-    tokens_cut: int = 0
-
-    @property
-    def rows_in_examples(self) -> int:
-        return self.rows - self.rows_set_aside
 
 
 def prepare(
@@ -124,28 +105,13 @@ def tokenizer_of(name: str | Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def totals(manifest: dict[str, Any]) -> Totals:
-    """The sums over a manifest's shards. Raises DataError where a shard's rows are not all accounted for."""
-    for shard in manifest["shards"]:
-        if shard["rows"] != shard["rows_in_examples"] + sum(rows for _, _, rows in shard["set_aside"]):
-            raise DataError(
-                f"{shard['file']}: {shard['rows']} rows in do not equal those in examples and set aside. Prepare again."
-            )
-    sums = {
-        name: sum(shard[name] for shard in manifest["shards"])
-        for name in ("rows", "examples", "tokens", "supervised", "tokens_cut")
-    }
-    return Totals(rows_set_aside=sums["rows"] - sum(shard["rows_in_examples"] for shard in manifest["shards"]), **sums)
-
-
 def _asked(stream: RecordStream[Trajectory], tokenizer: "PreTrainedTokenizerFast", plan: Plan) -> dict[str, Any]:
     """What the shards depend on."""
     path = Path(stream.name)
-    vocabulary = tokenizer.backend_tokenizer.to_str() + str(tokenizer.eos_token_id)
     return {
         "source": stream.name,
         "bytes": path.stat().st_size if path.is_file() else None,
-        "tokenizer": hashlib.sha256(vocabulary.encode()).hexdigest(),
+        "tokenizer": hash_of(tokenizer),
         "plan": asdict(plan),
     }
 
@@ -234,76 +200,3 @@ def _write(path: Path, batch: _Batch, tokenizer: "PreTrainedTokenizerFast", plan
         "tokens_cut": sum(example.cut for example in examples),
         "set_aside": [*((place, reason, 1) for place, reason in batch.damaged), *refused],
     }
-
-
-# --- shards
-
-
-def as_bytes(examples: Sequence[FlatExample]) -> bytes:
-    """A shard: the arrays of all examples, one behind the other, and where each begins; the texts are not in it."""
-    from safetensors.numpy import save
-
-    names = [example.id.encode() for example in examples]
-    joined = {
-        "input_ids": _joined([example.input_ids for example in examples], np.int32),  # (T of all examples,)
-        "loss_mask": _joined([example.loss_mask for example in examples], np.bool_),
-        "roles": _joined([example.roles for example in examples], np.int8),
-        "offsets": np.cumsum([0, *map(len, examples)], dtype=np.int64),  # (examples + 1,)
-        "cut": np.array([example.cut for example in examples], dtype=np.int32),
-        "names": np.frombuffer(b"".join(names), dtype=np.uint8),
-        "name_offsets": np.cumsum([0, *map(len, names)], dtype=np.int64),
-    }
-    return save(joined)
-
-
-def _joined(arrays: Sequence[np.ndarray], kind: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype=kind), *arrays])
-
-
-class Prepared(Sequence[FlatExample]):
-    """The examples of a folder, in the order of their rows. The shards are mapped, not loaded: an example is read when it is asked for.
-
-    Given a tokenizer, an example's text is what its ids spell; without one it is "". Raises DataError where the preparation is not
-    finished, or a shard is missing or damaged.
-    """
-
-    def __init__(self, folder: str | Path, tokenizer: "PreTrainedTokenizerFast | None" = None):
-        from safetensors import SafetensorError, safe_open
-
-        folder = Path(folder)
-        manifest = read_json(folder / MANIFEST)
-        if not manifest.get("finished"):
-            raise DataError(
-                f"{folder / MANIFEST}: the preparation is not finished. Run the command that began it again: it goes on."
-            )
-        self.asked, self.totals, self._tokenizer = manifest["asked"], totals(manifest), tokenizer
-        self._shards, counts = [], []
-        for shard in manifest["shards"]:
-            path = folder / shard["file"]
-            if not path.is_file() or path.stat().st_size != shard["bytes"]:
-                raise DataError(
-                    f"{path}: missing, or not the {shard['bytes']:,} bytes that were written. Delete the folder and prepare again."
-                )
-            try:
-                self._shards.append(safe_open(path, "numpy"))
-            except SafetensorError as error:
-                raise DataError(f"{path}: damaged ({error}). Delete the folder and prepare again.") from error
-            counts.append(shard["examples"])
-        self._begins = np.cumsum([0, *counts])  # the first example of each shard, and their number
-
-    def __len__(self) -> int:
-        return int(self._begins[-1])
-
-    def __getitem__(self, index: int) -> FlatExample:
-        index = range(len(self))[index]  # negative ones count from the end; IndexError for others
-        number = int(np.searchsorted(self._begins, index, side="right")) - 1
-        shard, k = self._shards[number], index - int(self._begins[number])
-
-        def slice_of(name: str, begin: int, end: int) -> np.ndarray:
-            return shard.get_slice(name)[begin:end]
-
-        begin, end = map(int, slice_of("offsets", k, k + 2))
-        name = slice_of("names", *map(int, slice_of("name_offsets", k, k + 2))).tobytes().decode()
-        ids, mask, roles = (slice_of(array, begin, end) for array in ("input_ids", "loss_mask", "roles"))
-        text = "" if self._tokenizer is None else self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        return FlatExample(name, ids, mask, roles, text, int(slice_of("cut", k, k + 1)[0]))

@@ -11,14 +11,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
 from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
+from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
 from toolslm_helpers.training.halves import halving_trainer, one_core_each
+from toolslm_helpers.training.shards import Prepared
 
 if TYPE_CHECKING:
     import torch
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
     from trl import SFTConfig
 
@@ -164,11 +168,20 @@ def supervised_in(row: dict[str, Any]) -> int:
     return sum(label != IGNORED for label in row["labels"][1:])
 
 
+def prepared_epoch(prepared: Prepared, batch_size: int, seed: int) -> "Dataset":
+    """The rows of one epoch in ``one_epoch``'s order, read from disk when the trainer asks for them."""
+    from datasets import Dataset
+
+    rows = [{"input_ids": range(length), "place": place} for place, length in enumerate(prepared.lengths.tolist())]
+    ordered = one_epoch(rows, batch_size, seed)  # by lengths alone
+    return Dataset.from_dict({"place": [row["place"] for row in ordered]}).with_transform(prepared.rows)
+
+
 def train(
     size: Size,
     seed: int,
     output_dir: str | Path,
-    trajectories: Sequence["Trajectory"],
+    trajectories: Sequence["Trajectory | MergedExample"] | Prepared,
     start: str | Path | None = None,
     on_step: Callable[[int, int, float | None], None] | None = None,
     *,
@@ -177,7 +190,8 @@ def train(
 ) -> SftRecord:
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
-    ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own). ``on_step`` hears (step, steps,
+    ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own), or what ``prepare`` made of it, which
+    need not fit into memory. ``on_step`` hears (step, steps,
     latest logged loss). The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite.
 
     ``rows_of`` and ``collator`` are for lesson 07, which trains on wrong labels to see what notices: ``training.mutations`` makes such
@@ -194,11 +208,24 @@ def train(
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_for(size, trajectories, tokenizer, seed)
-    if not data.examples:
+    if isinstance(trajectories, Prepared):
+        trajectories.must_be_for(tokenizer)
+        data = trajectories
+    else:
+        data = flatten_for(size, trajectories, tokenizer, seed)
+    if not len(data):
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
-    rows = rows_of(data)
+    if isinstance(data, Prepared):  # its labels were checked before they were written
+        dataset = prepared_epoch(data, size.batch_size, seed)
+    else:
+        rows = rows_of(data)
+        if collator is CheckedCollator:
+            # A merged example has turns of its own.
+            supervise = None if any(isinstance(one, MergedExample) for one in trajectories) else size.supervise
+            for row, example in zip(rows, data.examples, strict=True):
+                check_labels(example.id, row["input_ids"], row["labels"], tokenizer, supervise)
+        dataset = Dataset.from_list(one_epoch(rows, size.batch_size, seed))
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -221,7 +248,7 @@ def train(
     trainer = (halving_trainer() if alone_on_cpu else trl.SFTTrainer)(
         model=model.train(),
         args=settings,
-        train_dataset=Dataset.from_list(one_epoch(rows, size.batch_size, seed)),
+        train_dataset=dataset,
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id),
         callbacks=[Report()],
