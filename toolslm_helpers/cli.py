@@ -3,12 +3,15 @@
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from toolslm_helpers.files import WorkbookError
+
+if TYPE_CHECKING:
+    from toolslm_helpers.evaluation.votes import Ballot
 
 app = typer.Typer(name="toolslm", help="How Small Models Learn Tool Use.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -105,6 +108,47 @@ def stages(
 
 
 @app.command()
+def prepare(
+    rows: Annotated[
+        Path | None, typer.Argument(help="A file of training rows, as ToolBench released them. None: the one in TOOLBENCH_DIR.")
+    ] = None,
+    size: SizeOption = "full",
+    seed: SeedOption = 0,
+    output: OutputOption = Path("build/prepared"),
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", help="A folder with gpt2-vocab.json and gpt2-merges.txt, or a checkpoint. None: the size's."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Train rows that begin alike in one example.")] = False,
+) -> None:
+    """Turn training rows into training examples on disk: read, shorten, flatten, mask. A stopped run continues."""
+    from toolslm_helpers.data.folder import find_files, toolbench_folder
+    from toolslm_helpers.data.rows import TrajectoryStream
+    from toolslm_helpers.files import DataError
+    from toolslm_helpers.screen import counting
+    from toolslm_helpers.sizes import get_size
+    from toolslm_helpers.training import prepare as training
+
+    chosen = get_size(size)
+    if rows is None:
+        files = [file for file in find_files(toolbench_folder())["training rows"] if "train" in file.name]
+        if not files:
+            raise DataError(
+                f"{toolbench_folder()}: no training rows there (toolllama_*train*.json). Name the file, or download it."
+            )
+        rows = files[0]
+    plan = training.Plan.of(chosen, merge, seed)
+    with counting(console, "rows") as on_progress:
+        pieces = training.tokenizer_of(tokenizer or chosen.model)
+        found = training.prepare(lambda start: TrajectoryStream(rows, start), pieces, output, plan, on_progress)
+    print(
+        f"{found.rows:,} rows: {found.rows_in_examples:,} in {found.examples:,} examples, {found.rows_set_aside:,} set aside. "
+        f"{found.tokens:,} tokens, {found.supervised:,} of them supervised; {found.tokens_cut:,} cut.\n"
+        f"Prepared: {output} (every row that was set aside, with its reason: {output / training.MANIFEST})"
+    )
+
+
+@app.command()
 def sft(
     size: SizeOption = "tiny",
     seed: SeedOption = 0,
@@ -128,10 +172,75 @@ def evaluate(
     model: Annotated[str, typer.Option("--model", help="A checkpoint's folder, or base, instruct or sft.")] = "sft",
     size: SizeOption = "tiny",
     seed: SeedOption = 0,
+    data: Annotated[str, typer.Option("--data", help="world: play its test queries. toolbench: judge --answers.")] = "world",
+    answers: Annotated[
+        Path | None, typer.Option("--answers", help="A folder of converted answers, <set>.json, to judge.")
+    ] = None,
+    judge: Annotated[
+        str, typer.Option("--judge", help="exact (the world's facts), rules (answers and does not apologise) or openai.")
+    ] = "exact",
+    votes: Annotated[int, typer.Option("--votes", min=1, help="Votes a query, for a judge that may change its mind.")] = 4,
+    policy: Annotated[
+        str, typer.Option("--policy", help="strict, upstream, 'upstream csv' or 'half points': ties, coins, what is missing.")
+    ] = "strict",
+    judge_model: Annotated[str | None, typer.Option("--judge-model", help="The judge's name at OPENAI_BASE_URL.")] = None,
+    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Requests to the judge that run together.")] = 16,
+    price_in: Annotated[
+        float, typer.Option("--price-in", min=0, help="Dollars for a million tokens that the judge reads.")
+    ] = 0.0,
+    price_out: Annotated[float, typer.Option("--price-out", min=0, help="Dollars for a million tokens that it writes.")] = 0.0,
+    ceiling: Annotated[float, typer.Option("--ceiling", min=0, help="The most that judging may cost, in dollars.")] = float(
+        "inf"
+    ),
+    full: Annotated[
+        bool, typer.Option("--full", help="Count every test query of TOOLBENCH_DIR: one without an answer is not passed.")
+    ] = False,
+    output: OutputOption = Path("build/evaluation"),
 ) -> None:
-    """Judge a checkpoint on the six test sets, as lesson 11 does, and print its pass rates."""
+    """Judge a checkpoint, or the answers of any system, on the six test sets: table, radar, JSON. A stopped judging continues."""
+    from toolslm_helpers.evaluation import session
+    from toolslm_helpers.evaluation.llm_judge import Prices
+    from toolslm_helpers.teaching.evaluation_plots import radar
+
+    counted = session.chosen_policy(policy)
+    for name, value, known in (("--data", data, ("world", "toolbench")), ("--judge", judge, ("exact", "rules", "openai"))):
+        if value not in known:
+            raise WorkbookError(f"{name} {value!r}: expected {' or '.join(known)}.")
+    if ceiling < float("inf") and not price_in + price_out:
+        raise WorkbookError(
+            "--ceiling needs the judge's prices to count with: --price-in and --price-out, in dollars a million tokens."
+        )
+    prices = Prices(price_in, price_out, ceiling)
+    settings = {"votes": votes, "output": output, "model": judge_model, "at_once": at_once, "prices": prices}
+    if data == "world" and answers is None:
+        ballots = _play_and_judge(model, size, seed, judge, settings)
+    else:
+        ballots = _judge_converted(answers, judge, settings)
+    if ballots is None:  # under accelerate launch the first process judges and writes; this one has played its share
+        return
+    found = session.report(ballots, judge, counted, seed, session.expected_queries(_toolbench_folder()) if full else None)
+    system = model if answers is None else answers.name
+    path = session.write_report(found, output, system=system, data=data, votes=votes, seed=seed)
+    _print_pass_rates({system: {name: vars(rate) for name, rate in found.rates.items()}})
+    lost = found.rates["all"].dropped
+    print(
+        f"Judge {judge}, policy {policy}: {counted.about}."
+        + (f" {lost} queries without a prediction were dropped." if lost else "")
+    )
+    if found.outside:
+        print(f"{found.outside} answers to queries that are not in the list of test queries were not counted.")
+    print(f"Every vote: {path}")
+    sets = {name: rate for name, rate in found.rates.items() if name != "all"}
+    if len(sets) >= 3:
+        from toolslm_helpers.files import atomic_write_bytes
+
+        print(f"Radar: {atomic_write_bytes(output / 'radar.png', radar({system: sets}).png())}")
+
+
+def _play_and_judge(model: str, size: str, seed: int, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...] | None":
     from toolslm_helpers.data.world import build_world
-    from toolslm_helpers.evaluation import tooleval
+    from toolslm_helpers.evaluation import session, tooleval
+    from toolslm_helpers.evaluation.sharing import process
     from toolslm_helpers.model.checkpoints import load_model
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
@@ -140,7 +249,31 @@ def evaluate(
     network, tokenizer = load_model(model)
     with counting(console, f"queries for {model}") as on_progress:
         evaluation = tooleval.evaluate(network, tokenizer, build_world(), chosen, seed, on_progress=on_progress)
-    _print_pass_rates({model: evaluation.as_json()})
+    if process()[0] > 0:
+        return None
+    if judge == "exact":
+        return session.exact_ballots(evaluation)
+    with counting(console, "votes") as on_progress:
+        return session.judge_answers(session.answers_of(evaluation), judge, **settings, on_progress=on_progress)
+
+
+def _judge_converted(folder: Path | None, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...]":
+    from toolslm_helpers.evaluation import session
+    from toolslm_helpers.evaluation.answers import read_answers
+    from toolslm_helpers.screen import counting
+
+    if folder is None:
+        raise WorkbookError("--data toolbench judges answers that were played elsewhere. Pass their folder: --answers FOLDER.")
+    with counting(console, "votes") as on_progress:
+        return session.judge_answers(read_answers(folder), judge, **settings, on_progress=on_progress)
+
+
+def _toolbench_folder() -> Path:
+    import os
+
+    if "TOOLBENCH_DIR" not in os.environ:
+        raise WorkbookError("--full counts ToolBench's test queries: set TOOLBENCH_DIR to the folder that holds test_query_ids/.")
+    return Path(os.environ["TOOLBENCH_DIR"])
 
 
 @app.command()

@@ -21,3 +21,15 @@ interval_by_hand = {"middle": middle, "low": middle - half, "high": middle + hal
 
 # %% 11.4
 width_factor = math.sqrt(50 / 200)
+
+# %% 11.5
+talking_answer = "I could not find out.\nVerdict: solved"
+
+# %% 11.6
+rates_by_hand = {
+    "strict": 3 / 10,  # 4, 3 and 4 votes of 4; all ten queries count
+    "upstream": 6 / 8,  # the three ties pass as well; two queries are dropped
+}
+
+# %% 11.7
+overall_rate = (5 * 200 * 0.26 + 100 * 0.80) / 1100

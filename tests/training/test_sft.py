@@ -122,6 +122,19 @@ def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
     assert record.final_loss == pytest.approx(expected.item(), abs=1e-4)
 
 
+def test_halves_give_the_weights_of_whole_batches(start, tmp_path, monkeypatch):
+    import trl
+
+    from toolslm_helpers.training import sft
+
+    halved = train(SHORT, 0, tmp_path / "halves", DATA[:16], start=start)
+    monkeypatch.setattr(sft, "halving_trainer", lambda: trl.SFTTrainer)
+    whole = train(SHORT, 0, tmp_path / "whole", DATA[:16], start=start)
+    assert halved.final_loss == pytest.approx(whole.final_loss, abs=1e-4)
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("halves", "whole"))
+    assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
+
+
 def test_too_long_examples_are_listed_not_cut(start, tmp_path):
     record = train(replace(SHORT, max_length=300), 0, tmp_path, DATA[:24], start=start)
     assert record.refused and record.examples + len(record.refused) == 24

@@ -9,6 +9,7 @@ from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.queries import test_queries
 from toolslm_helpers.data.world import SETS, World
 from toolslm_helpers.evaluation.judges import ExactJudge, Verdict
+from toolslm_helpers.evaluation.sharing import share, together
 from toolslm_helpers.evaluation.statistics import wilson
 from toolslm_helpers.sizes import Size
 
@@ -68,12 +69,15 @@ def evaluate_agent(
 ) -> Evaluation:
     """Plays the test queries of all six sets (the first ``size.eval_queries_per_set`` of each) and judges them.
 
-    Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. ``on_progress(finished, total)`` counts episodes.
+    Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. ``on_progress(finished, total)`` counts episodes. Under
+    ``accelerate launch`` the processes share the queries out, and each returns the whole evaluation.
     """
     queries = [query for name in SETS for query in test_queries(world, name)[: size.eval_queries_per_set]]
-    episodes = play_episodes(agent, world, queries, size.rendering, size.max_iterations, seed, batch_size, on_progress)
+    mine = share(queries)
+    episodes = play_episodes(agent, world, mine, size.rendering, size.max_iterations, seed, batch_size, on_progress)
     judge = ExactJudge()
-    return Evaluation(tuple(Judged(q, e, judge.judge(q, e)) for q, e in zip(queries, episodes, strict=True)))
+    judged = [Judged(q, e, judge.judge(q, e)) for q, e in zip(mine, episodes, strict=True)]
+    return Evaluation(tuple(together(judged, len(queries))))
 
 
 def evaluate(

@@ -44,13 +44,17 @@ def choose_cell(paper: Paper, name: str, cell: tuple[int, int] = (0, 0), interac
 
 def step_through_episode(episode: Any, interactive: bool = True) -> View | Clickable:
     """One ``agent.search.Episode``: as a whole, or, with clicks, with a slider that reveals step after step."""
-    whole = views.episode(episode)
-    if not interactive or not episode.steps:
+    return step_through(lambda number: views.episode(episode, until=number), len(episode.steps), "step", interactive)
+
+
+def step_through(view_of: Callable[[int | None], View], count: int, label: str, interactive: bool = True) -> View | Clickable:
+    """The whole of something that is told in ``count`` steps, ``view_of(None)``; with clicks, a slider that shows its first steps."""
+    whole = view_of(None)
+    if not interactive or not count:
         return whole
     import ipywidgets
 
-    slider = ipywidgets.IntSlider(value=1, min=1, max=len(episode.steps), description="step")
-    return Clickable(_linked(slider, lambda number: views.episode(episode, until=number)), whole)
+    return Clickable(_linked(ipywidgets.IntSlider(value=1, min=1, max=count, description=label), view_of), whole)
 
 
 def choose(

@@ -15,6 +15,7 @@ from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
 from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
+from toolslm_helpers.training.halves import halving_trainer, one_core_each
 
 if TYPE_CHECKING:
     import torch
@@ -126,9 +127,13 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
     )
 
 
-def flatten_for(size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast") -> FlatDataset:
-    """The training examples of a size: its length, what it does with longer ones, which turns it trains."""
-    return flatten_all(trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise)
+def flatten_for(
+    size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast", seed: int = 0
+) -> FlatDataset:
+    """The training examples of a size: its length, what it does with longer ones (by ``seed``), which turns it trains."""
+    return flatten_all(
+        trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise, seed=seed
+    )
 
 
 def one_epoch(rows: Sequence[dict[str, Any]], batch_size: int, seed: int) -> list[dict[str, Any]]:
@@ -185,12 +190,11 @@ def train(
     import trl
     from datasets import Dataset
     from transformers import TrainerCallback, set_seed
-    from trl import SFTTrainer
 
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_for(size, trajectories, tokenizer)
+    data = flatten_for(size, trajectories, tokenizer, seed)
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
@@ -212,9 +216,11 @@ def train(
             if on_step is not None:
                 on_step(state.global_step, state.max_steps, curve[-1][1] if curve else None)
 
-    trainer = SFTTrainer(
+    settings = trainer_settings(size, seed, output_dir / "trainer")
+    alone_on_cpu = settings.device.type == "cpu" and settings.world_size == 1
+    trainer = (halving_trainer() if alone_on_cpu else trl.SFTTrainer)(
         model=model.train(),
-        args=trainer_settings(size, seed, output_dir / "trainer"),
+        args=settings,
         train_dataset=Dataset.from_list(one_epoch(rows, size.batch_size, seed)),
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id),
@@ -222,7 +228,9 @@ def train(
     )
     trainer.remove_callback(transformers.PrinterCallback)
     began = time.perf_counter()
-    result = trainer.train()
+    with one_core_each() as workers:
+        trainer.workers = workers
+        result = trainer.train()
     seconds = time.perf_counter() - began
     save_model(trainer.model.cpu(), output_dir)
     if size.data != "world":
