@@ -152,9 +152,9 @@ def graded_ledger(
         some = examples[k : k + batch_size]
         ids = pad_sequence([torch.tensor(e.input_ids.tolist()) for e in some], batch_first=True, padding_value=PAD_ID)  # (B, T)
         # What pads stands behind all that is graded, where a causal model does not look.
-        logits = model(input_ids=ids.to(model.device)).logits.cpu()  # (B, T, V)
+        logits = model(input_ids=ids.to(model.device)).logits  # (B, T, V)
         for row, example in zip(logits, some, strict=True):
-            labels = torch.tensor((example.labels if masked else example.input_ids).tolist())
-            losses = token_losses(row[: len(example)], labels)
-            found.append(ledger(kinds_of(example), labels.tolist(), losses.tolist()))
+            labels = (example.labels if masked else example.input_ids).tolist()
+            losses = token_losses(row[: len(example)], torch.tensor(labels, device=row.device))
+            found.append(ledger(kinds_of(example), labels, losses.tolist()))
     return add_ledgers(found)

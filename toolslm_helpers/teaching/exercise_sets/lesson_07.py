@@ -69,8 +69,8 @@ EXERCISES = (
         shown='`{"graded": [...], "bits": ...}`, the positions of the tokens that have a label, and the mean of what they cost',
         hints=(
             "A token is graded if the assistant has to write it. The mean is over those, and over nothing else.",
-            "Positions: what stands after each Assistant: , up to and with its </s>. Then write down what each of them costs (a share of 1/2 "
-            "is 1 bit, 1/4 is 2), add up, and divide by how many there are.",
+            "Positions: what stands after each delimiter of the assistant, up to and with the end token. Then write down what each of them "
+            "costs (a share of 1/2 is 1 bit, 1/4 is 2), add up, and divide by how many there are.",
         ),
         expected=_graded(TURNS), tolerance=1e-2,
         right="Four tokens, 8 bits, 2 bits each. Everything else was read, and none of it was homework.",
@@ -113,7 +113,7 @@ EXERCISES = (
               "decimals",
         hints=(
             "The gradient at a score is the share that its word got, minus what it should have got: 1 for the right word, 0 for the others.",
-            "Write the shares down. Subtract 1 from that of `sunny`. Divide all six by 2, since two tokens are graded.",
+            "Write the shares down. Subtract 1 from that of sunny. Divide all six by 2, since two tokens are graded.",
         ),
         expected=_pushed("sunny"), tolerance=1e-2,
         right="One word is pulled up, five are pushed down, each by its own share, and the six add up to 0.",
@@ -219,7 +219,7 @@ EXERCISES = (
         hints=(
             "The training loss is a mean over what the run itself grades. Which of the four grade something that nobody can know?",
             "Dropped: the user's words are graded too. Late: one token of each turn is another one. End masked: one token of each turn is "
-            "missing. pad is </s>: nothing is left to be graded.",
+            "missing. Padding that is the end token: nothing is left to be graded.",
         ),
         expected=_does("higher", "about the same", "about the same", "zero"),
         right="One looks worse, two look as always, one looks perfect. Now see which of them can still call a tool.",
