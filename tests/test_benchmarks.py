@@ -16,6 +16,7 @@ from toolslm_helpers.evaluation.controls import CONTROLS
 from toolslm_helpers.evaluation.recorded import read_recorded
 from toolslm_helpers.files import read_json, repository_root
 from toolslm_helpers.model import checkpoints
+from toolslm_helpers.model.savings import recorded_savings
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.training import sft
 
@@ -133,7 +134,7 @@ def test_the_generalist_plays_twenty_queries_a_set_at_most_four_iterations_in_bo
     assert list(baselines.WAYS.values()) == [0, 3]
 
 
-def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):
+def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys, tmp_path):
     from toolslm_helpers.agent.gold import gold_trajectories
     from toolslm_helpers.data.merge import step_rows
     from toolslm_helpers.model.counting import Decoder
@@ -157,3 +158,8 @@ def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["merge.py", "2"])
     assert merge.main() == 0
     assert "TOOLBENCH_DIR is not set" in (said := capsys.readouterr().out) and "the world's step rows, 2 trajectories" in said
+    monkeypatch.setattr(merge, "counts_file", lambda name: tmp_path / f"{name}.json")
+    monkeypatch.setattr(sys, "argv", ["merge.py", "--record", "2"])
+    assert merge.main() == 0
+    (recorded,) = recorded_savings(tmp_path / "merge.json").savings
+    assert (recorded.model, recorded.examples) == ("opt-mini", 2) and recorded.rows > 2
