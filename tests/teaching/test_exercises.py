@@ -125,11 +125,6 @@ def count_of_opt_350m(**wrong):
         ),
         (
             "03.6",
-            lambda query, calls: any(str(v) not in query for a, _ in calls for v in a.values() if isinstance(v, str)),
-            "Low Tide",
-        ),
-        (
-            "03.6",
             lambda query, calls: any(v.lower() not in query.lower() for a, _ in calls for v in a.values() if isinstance(v, str)),
             "Low Tide",
         ),
