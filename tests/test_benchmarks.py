@@ -22,6 +22,7 @@ from toolslm_helpers.evaluation.controls import CONTROLS
 from toolslm_helpers.evaluation.recorded import read_recorded
 from toolslm_helpers.files import read_json, repository_root
 from toolslm_helpers.model import checkpoints
+from toolslm_helpers.model.savings import recorded_savings
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.training import sft
 
@@ -207,7 +208,7 @@ def test_the_comparisons_run(name):
     )
 
 
-def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):
+def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys, tmp_path):
     from toolslm_helpers.agent.gold import gold_trajectories
     from toolslm_helpers.data.merge import step_rows
     from toolslm_helpers.model.counting import Decoder
@@ -269,3 +270,8 @@ def test_mutations_are_recorded_whole_and_a_trial_stays_in_its_folder(monkeypatc
     mutations.main()
     assert list(read_json(tmp_path / "docs" / "mutations.json")["agents"]) == [mutation.name for mutation in mutations.MUTATIONS]
     assert "held out  2.000" in capsys.readouterr().out
+    monkeypatch.setattr(merge, "counts_file", lambda name: tmp_path / f"{name}.json")
+    monkeypatch.setattr(sys, "argv", ["merge.py", "--record", "2"])
+    assert merge.main() == 0
+    (recorded,) = recorded_savings(tmp_path / "merge.json").savings
+    assert (recorded.model, recorded.examples) == ("opt-mini", 2) and recorded.rows > 2

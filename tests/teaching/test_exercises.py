@@ -109,6 +109,26 @@ def count_of_opt_350m(**wrong):
             "one of the 64 experts",
         ),
         (
+            "03.1",
+            {"a": "air_quality_eu_for_stations_v2", "b": "movie_db_for_is_id", "c": "get_24_7_news_for_latest"},
+            "other way round",
+        ),
+        ("03.2", {"rows": 4, "conversations": 4}, "Rows are no trajectories"),
+        ("03.2", {"rows": 3, "conversations": 1}, "Off by one: Finish"),
+        ("03.3", {"first": 3, "last": 0, "all": 3 + 2 + 1}, "Off by one"),
+        ("03.4", {"examples": 2, "messages": 13, "graded": 3 + 3}, "A1 stands in both"),
+        (
+            "03.5",
+            dict.fromkeys(("G1_instruction", "G2_instruction", "G2_category", "G3_instruction"), "wording")
+            | {"G1_tool": "tools", "G1_category": "categories"},
+            "scenarios across categories",
+        ),
+        (
+            "03.6",
+            lambda query, calls: any(v.lower() not in query.lower() for a, _ in calls for v in a.values() if isinstance(v, str)),
+            "Low Tide",
+        ),
+        (
             "04.1",
             "</s>User: Lisbon?\nAssistant: \ncall Lisbon\nFunction: sunny\nAssistant: \nIt is sunny.\n",
             "end token is missing",

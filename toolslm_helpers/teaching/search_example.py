@@ -80,11 +80,9 @@ def moves_of(world: World, query: WorldQuery, unknown_first: bool = False) -> li
     first, second = query.plan
     right = [(names[step.calls[0].tool_name, step.calls[0].api_name], dict(step.calls[0].arguments)) for step in query.plan]
     about = {world.apis[spare].entity_parameter: first.entity}
-    beginning = (
-        Move(f"search_{first.attribute.replace(' ', '_')}", {"query": first.entity})
-        if unknown_first
-        else Move(names[spare], about)
-    )
+    hope = f"This may tell about {first.entity}."
+    unknown = Move(f"search_{first.attribute.replace(' ', '_')}", {"query": first.entity}, beside=hope)
+    beginning = unknown if unknown_first else Move(names[spare], about, beside=hope)
     answer = " ".join(sentence(step.attribute, step.entity, step.value) for step in query.plan)
     give_up = {"return_type": "give_up_and_restart"}
     return [
