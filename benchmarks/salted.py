@@ -29,9 +29,9 @@ def opt_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 
 def real_rows(folder: Path) -> list[Trajectory]:
-    """The step rows of every answer tree below raw_trees, those of a tree one after the other."""
+    """The step rows of every answer tree below raw_trees, those of a tree one after the other, as they were released."""
     trees = [read_tree(file) for file in sorted((folder / "raw_trees").glob("**/*.json"))]
-    return [trajectory_of(row) for tree in trees for row in training_rows(tree)]
+    return [trajectory_of(row) for tree in trees for row in training_rows(tree, compat=True)]
 
 
 def salted_rows(rows: Sequence[Trajectory], number: int, shuffled: bool = False) -> Iterator[Row]:
