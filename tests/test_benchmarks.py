@@ -232,6 +232,11 @@ def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys, 
     monkeypatch.setattr(sys, "argv", ["merge.py", "2"])
     assert merge.main() == 0
     assert "TOOLBENCH_DIR is not set" in (said := capsys.readouterr().out) and "the world's step rows, 2 trajectories" in said
+    monkeypatch.setattr(merge, "counts_file", lambda name: tmp_path / f"{name}.json")
+    monkeypatch.setattr(sys, "argv", ["merge.py", "--record", "2"])
+    assert merge.main() == 0
+    (recorded,) = recorded_savings(tmp_path / "merge.json").savings
+    assert (recorded.model, recorded.examples) == ("opt-mini", 2) and recorded.rows > 2
 
 
 def test_a_mutation_is_trained_graded_and_judged_once_for_a_plan(checkpoint, monkeypatch, tmp_path):
