@@ -23,7 +23,7 @@ from toolslm_helpers.model.checkpoints import checkpoint_path, load_model
 from toolslm_helpers.model.loss import graded_ledger
 from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import Size, get_size
-from toolslm_helpers.training.mutations import MUTATIONS, Mutation, refusal
+from toolslm_helpers.training.mutations import MUTATIONS, Mutation, batch_check
 from toolslm_helpers.training.sft import PaddingCollator, flatten_for, train
 
 TRAJECTORIES, QUERIES, HELD_OUT = 2_500, 40, 200
@@ -48,7 +48,7 @@ def run(mutation: Mutation, start: Path, world: World, size: Size, seed: int, fo
     trajectories = gold_trajectories(world, size.train_trajectories + HELD_OUT, size.rendering)
     trained = trajectories[: size.train_trajectories]
     _, tokenizer = load_model(start)
-    says = refusal(mutation(flatten_for(size, trained, tokenizer), seed), tokenizer.pad_token_id)
+    says = batch_check(mutation(flatten_for(size, trained, tokenizer), seed), tokenizer)
     kept = train(
         size, seed, folder, trained, start=start, on_step=report(mutation.name),
         rows_of=lambda data: mutation(data, seed), collator=PaddingCollator,

@@ -13,7 +13,7 @@ from toolslm_helpers.model.loss import CLOSING, DELIMITER, FIRST, add_ledgers, k
 from toolslm_helpers.sizes import SMOKE
 from toolslm_helpers.text.flatten import FlatDataset, FlatExample, flatten_all
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
-from toolslm_helpers.training.mutations import CUT, MUTATIONS, beginning, refusal
+from toolslm_helpers.training.mutations import CUT, MUTATIONS, batch_check, beginning, turn_check
 from toolslm_helpers.training.sft import CheckedCollator, PaddingCollator, flatten_for, train, training_rows_of
 
 TOKENIZER = load_small_tokenizer()
@@ -83,7 +83,7 @@ def replace_lengths(data, length):
 
 
 def test_a_row_that_loses_all_its_labels_is_dropped():
-    late = FlatExample("late", np.arange(20, 40), np.arange(20) == 19, np.zeros(20, dtype=np.int8), "")
+    late = FlatExample("late", np.arange(20, 40), np.arange(20) == 19, np.full(20, 3, dtype=np.int8), "")
     data = FlatDataset((late, *[replace(TEN, id=str(k)) for k in range(3)]), ())
     assert len(LAB["truncated"](data)) == 3
 
@@ -111,10 +111,19 @@ def test_nested_rows_are_the_step_rows_with_all_their_turns_graded():
     assert {len(row["input_ids"]) for row in LAB["nested, all turns"](one)} <= {5, 10}
 
 
-def test_the_check_refuses_two_and_cannot_see_the_others():
-    says = {name: refusal(mutation(DATA), TOKENIZER.pad_token_id) for name, mutation in LAB.items()}
-    assert {name for name, verdict in says.items() if verdict} == {"shifted twice", "pad is </s>"}
-    assert "not its ids" in says["shifted twice"] and "no supervised token" in says["pad is </s>"]
+def test_one_check_refuses_two_and_the_other_all_but_the_right_and_the_nested_ones():
+    """Nested rows are no wrong labels: each is a conversation of its own, rightly graded. It is their number that is odd."""
+    batches, turns = (
+        {name: check(mutation(DATA), TOKENIZER) for name, mutation in LAB.items()} for check in (batch_check, turn_check)
+    )
+    assert {name for name, verdict in batches.items() if verdict} == {"shifted twice", "pad is </s>"}
+    assert "not its ids" in batches["shifted twice"] and "no supervised token" in batches["pad is </s>"]
+    assert {name for name, verdict in turns.items() if not verdict} == {"right", "nested, all turns"}
+    assert (
+        "right behind 'Assistant: '" in turns["mask one late"]
+        and "0 </s>" in turns["end masked"]
+        and "0 </s>" in turns["truncated"]
+    )
 
 
 def test_a_mutation_trains_through_the_real_trainer_only_where_the_check_is_taken_off(tmp_path):

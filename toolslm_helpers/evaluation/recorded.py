@@ -68,7 +68,7 @@ class RecordedMutation(RecordedAgent):
     """
 
     trajectories: int
-    refused: str | None  # what the check before training says to its rows
+    refused: str | None  # what the check of every batch says to its rows
     rows: int
     tokens: int
     supervised_tokens: int

@@ -9,14 +9,18 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolslm_helpers.files import DataError
+from toolslm_helpers.text.checks import check_labels
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, FlatExample
 from toolslm_helpers.text.tokenizer import END_ID
 from toolslm_helpers.training.sft import CheckedCollator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 # What OPT's 2,048 positions are of the median length of ToolBench's rows under OPT's tokenizer (2,299 tokens, measured on 50 rows).
 CUT = 2048 / 2299
@@ -116,10 +120,20 @@ MUTATIONS = (
 )
 
 
-def refusal(rows: Sequence[dict[str, Any]], pad_id: int) -> str | None:
-    """What the check that stands before every real run says to these rows; None where it lets them pass."""
+def batch_check(rows: Sequence[dict[str, Any]], tokenizer: "PreTrainedTokenizerFast") -> str | None:
+    """What the check of every batch says, ``CheckedCollator``: it compares labels with ids. None where it lets the rows pass."""
     try:
-        CheckedCollator(pad_id)(rows)
+        CheckedCollator(tokenizer.pad_token_id)(rows)
     except DataError as error:
         return str(error)
+    return None
+
+
+def turn_check(rows: Sequence[dict[str, Any]], tokenizer: "PreTrainedTokenizerFast") -> str | None:
+    """What the check says that reads the turns off the ids, ``text.checks``, of the first row that it refuses; None where it refuses none."""
+    for k, row in enumerate(rows):
+        try:
+            check_labels(f"row {k}", np.array(row["input_ids"]), np.array(row["labels"]), tokenizer, "all")
+        except DataError as error:
+            return str(error)
     return None
