@@ -64,7 +64,10 @@ def which_number_notices(outcomes: Mapping[str, Outcome], reference: str) -> Plo
 
 
 def _annotate(axes: Any, text: str, x: float, y: float) -> None:
-    axes.annotate(text, (x, y), xytext=(9, 0), textcoords="offset points", va="center", fontsize=FONT_SIZE - 1)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a dotted line must not cross a number out
+    axes.annotate(
+        text, (x, y), xytext=(10, 0), textcoords="offset points", va="center", fontsize=FONT_SIZE - 1, bbox=behind, zorder=1
+    )
 
 
 def _words(name: str, outcome: Outcome) -> str:
