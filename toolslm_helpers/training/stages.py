@@ -4,11 +4,13 @@ A stage can be killed at any step and goes on from its last save: the batch of a
 """
 
 import itertools
+import math
 import platform
 import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES
 from toolslm_helpers.files import WorkbookError, atomic_write_json, atomic_write_text
 from toolslm_helpers.model.checkpoints import OPT_MINI, load_model, new_model, save_model
 from toolslm_helpers.training.corpus import instructions, pretraining_texts
+from toolslm_helpers.training.halves import HALVES, backward_in_parts, one_core_each
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +59,8 @@ def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, co
 
 
 STAGES = {
-    "base": Stage("base", None, 2_400, 2e-2, 4e-3, _pretraining_documents),
-    "instruct": Stage("instruct", "base", 6_000, 5e-3, 1e-3, _instruction_documents),
+    "base": Stage("base", None, 1_800, 2e-2, 4e-3, _pretraining_documents),
+    "instruct": Stage("instruct", "base", 4_600, 5e-3, 1e-3, _instruction_documents),
 }
 
 
@@ -104,7 +107,7 @@ def batch_of_step(
 
 
 def optimizers(model: "OPTForCausalLM", stage: Stage) -> list["torch.optim.Optimizer"]:
-    """Muon for the layers' matrices, AdamW for everything else."""
+    """Muon for the layers' matrices, in two halves that can step side by side, AdamW for everything else."""
     import torch
 
     from toolslm_helpers.training.muon import Muon
@@ -113,9 +116,19 @@ def optimizers(model: "OPTForCausalLM", stage: Stage) -> list["torch.optim.Optim
     known = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in known]
     return [
-        Muon(matrices, lr=stage.matrix_rate),
+        Muon(matrices[0::2], lr=stage.matrix_rate),
+        Muon(matrices[1::2], lr=stage.matrix_rate),
         torch.optim.AdamW(rest, lr=stage.rest_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
+
+
+def _loss_share(model: "OPTForCausalLM", supervised: int, rows: tuple["torch.Tensor", "torch.Tensor"]) -> "torch.Tensor":
+    """What some rows of a batch, ids (B, T) and targets (B, T - 1), add to its mean loss over ``supervised`` tokens: scalar, nats."""
+    import torch.nn.functional as F
+
+    ids, targets = rows
+    logits = model(input_ids=ids).logits  # (B, T, V); no mask: padding follows the text, and a causal model looks back only
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum") / supervised
 
 
 def run_stage(
@@ -135,7 +148,6 @@ def run_stage(
     data, steps, tokens, seed, curve, versions.
     """
     import torch
-    import torch.nn.functional as F
 
     from toolslm_helpers.text.tokenizer import load_small_tokenizer
     from toolslm_helpers.training.resume import load_state, save_state
@@ -166,39 +178,40 @@ def run_stage(
     record = load_state(output / "resume", model, parts, record)
     cache: dict[int, Any] = {}
     began = time.perf_counter() - record["seconds"]
-    while record["step"] < min(total, stop_after or total):
-        step = record["step"]
-        ids, labels = (x.to(device) for x in batch_of_step(stage, tokenizer, seed, step, cache))
-        warm = max(1, round(total * WARMUP_SHARE))
-        factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
-        for part, rate in zip(parts, (stage.matrix_rate, stage.rest_rate), strict=True):
-            part.param_groups[0]["lr"] = rate * factor
-        logits = model(input_ids=ids).logits  # (B, T, V); no mask: padding follows the text, and a causal model looks back only
-        targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
-        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=-100)  # scalar, nats
-        if not torch.isfinite(loss):
-            raise WorkbookError(
-                f"stage {stage.name}: loss is {loss.item()} at step {step}. Usual cause: too high a learning rate. The last save is kept."
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in parts:
-            part.step()
-        model.zero_grad(set_to_none=True)
-        record["pending"].append(loss.item())
-        record |= {
-            "step": step + 1,
-            "tokens": record["tokens"] + int((ids != 1).sum()),
-            "seconds": round(time.perf_counter() - began, 1),
-            "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum()),
-        }
-        if record["step"] % 50 == 0 or record["step"] == total:
-            record["curve"].append([record["step"], round(sum(record["pending"]) / len(record["pending"]), 4)])
-            record["pending"] = []
-        if record["step"] % save_every == 0 or record["step"] == stop_after:
-            save_state(output / "resume", model, parts, record)
-        if on_step:
-            on_step(record["step"], total, loss.item())
+    parameters = list(model.parameters())
+    with one_core_each() as workers:
+        while record["step"] < min(total, stop_after or total):
+            step = record["step"]
+            ids, labels = (x.to(device) for x in batch_of_step(stage, tokenizer, seed, step, cache))
+            warm = max(1, round(total * WARMUP_SHARE))
+            factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
+            for part, rate in zip(parts, (stage.matrix_rate, stage.matrix_rate, stage.rest_rate), strict=True):
+                part.param_groups[0]["lr"] = rate * factor
+            targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
+            share = partial(_loss_share, model, int((targets != -100).sum()))
+            halves = list(zip(ids.chunk(HALVES), targets.chunk(HALVES), strict=True))
+            loss = backward_in_parts(workers, share, halves, parameters)
+            if not math.isfinite(loss):
+                raise WorkbookError(
+                    f"stage {stage.name}: loss is {loss} at step {step}. Usual cause: too high a learning rate. The last save is kept."
+                )
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            list(workers.map(lambda part: part.step(), parts))
+            model.zero_grad(set_to_none=True)
+            record["pending"].append(loss)
+            record |= {
+                "step": step + 1,
+                "tokens": record["tokens"] + int((ids != 1).sum()),
+                "seconds": round(time.perf_counter() - began, 1),
+                "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum()),
+            }
+            if record["step"] % 50 == 0 or record["step"] == total:
+                record["curve"].append([record["step"], round(sum(record["pending"]) / len(record["pending"]), 4)])
+                record["pending"] = []
+            if record["step"] % save_every == 0 or record["step"] == stop_after:
+                save_state(output / "resume", model, parts, record)
+            if on_step:
+                on_step(record["step"], total, loss)
     if record["step"] == total:
         save_model(model.cpu(), output)
         del record["pending"]
