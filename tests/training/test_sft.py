@@ -35,7 +35,7 @@ def rows():
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     return save_model(
-        new_model(0, hidden_size=32, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1),
+        new_model(0, hidden_size=40, word_embed_proj_dim=20, ffn_dim=64, num_hidden_layers=1),
         tmp_path_factory.mktemp("start") / "model",
     )
 
@@ -105,6 +105,19 @@ def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
     record = train(replace(SHORT, batch_size=8, warmup_steps=0), 0, tmp_path, DATA[:8], start=start)
     assert record.steps == 1
     assert record.final_loss == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_halves_give_the_weights_of_whole_batches(start, tmp_path, monkeypatch):
+    import trl
+
+    from toolslm_helpers.training import sft
+
+    halved = train(SHORT, 0, tmp_path / "halves", DATA[:16], start=start)
+    monkeypatch.setattr(sft, "halving_trainer", lambda: trl.SFTTrainer)
+    whole = train(SHORT, 0, tmp_path / "whole", DATA[:16], start=start)
+    assert halved.final_loss == pytest.approx(whole.final_loss, abs=1e-4)
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("halves", "whole"))
+    assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
 
 
 def test_too_long_examples_are_listed_not_cut(start, tmp_path):
