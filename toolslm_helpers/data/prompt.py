@@ -6,6 +6,7 @@ It is part of the data format, misspellings included: a model trained on these r
 import ast
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from toolslm_helpers.data.names import FINISH
 from toolslm_helpers.data.records import Function
@@ -36,6 +37,9 @@ _PREAMBLE = (
     "2.Do not use origin tool names, use only subfunctions' names.\n"
     "You have access of the following tools:\n"
 )
+# What the search (DFSDT) tells the model where earlier tries of a state failed; the tries follow (ToolBench, prompts of its tree search).
+SEARCH_PROMPT = "This is not the first time you try this task, all previous trails failed.\n"
+_BETWEEN_FUNCTIONS = "}, {'name': "
 _APIS = "\nSpecifically, you have access to the following APIs: "
 
 
@@ -60,22 +64,44 @@ def user_prompt(query: str) -> str:
     return f"\n{query}\nBegin!\n"
 
 
+@lru_cache(maxsize=64)
 def read_system_prompt(text: str) -> tuple[tuple[Function, ...], tuple[tuple[str, str], ...]]:
     """(functions, tools) of a training row's system text: the inverse of ``system_prompt``, without ``FINISH``.
 
     Tools are () where the text is not the one that ToolBench published. Raises ValueError where no list of functions is found in
-    it.
+    it. The last 64 texts are remembered, since the rows of one query share theirs; the functions are shared objects.
     """
     head, mark, listed = text.partition(_APIS)
     if not mark:
         raise ValueError(f"no list of APIs: {_APIS.strip()!r} is missing")
     try:
-        functions = [Function.model_validate(value) for value in ast.literal_eval(listed)]
+        functions = _read_functions(listed)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise ValueError(f"the list of APIs is not a Python list of functions ({str(error).splitlines()[0]})") from error
     if functions and functions[-1] == FINISH:
         functions.pop()
     return tuple(functions), _read_tools(head)
+
+
+def _read_functions(listed: str) -> list[Function]:
+    """The functions of a printed list. One function is the same text in thousands of rows, and ``literal_eval`` takes its time.
+
+    The list is cut where a dictionary seems to end and a function to begin. If every piece is a dictionary, no cut lies inside a string,
+    and the pieces are the list's; otherwise the list is read as a whole.
+    """
+    try:
+        if listed[:1] + listed[-1:] == "[]":
+            # Printed text holds no \0: Python writes it as an escape.
+            return [_read_function(piece) for piece in listed[1:-1].replace(_BETWEEN_FUNCTIONS, "}\0{'name': ").split("\0")]
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        pass  # said better by what follows
+    return [Function.model_validate(value) for value in ast.literal_eval(listed)]
+
+
+@lru_cache(maxsize=8192)
+def _read_function(text: str) -> Function:
+    """One printed dictionary as a function; the same object for the same text. 8,192 of them take about 30 MB."""
+    return Function.model_validate(ast.literal_eval(text))
 
 
 def user_query(text: str) -> str:

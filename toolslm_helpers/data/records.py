@@ -6,7 +6,9 @@ conversation with the functions it may call. All are frozen and strict: a wrong 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from toolslm_helpers.files import DataError
 
 Role = Literal["system", "user", "assistant", "function"]
 
@@ -20,6 +22,30 @@ class Record(BaseModel):
 def _as_tuple(value: Any) -> Any:
     """JSON has only lists; our records hold tuples, so that a frozen record is frozen all the way down."""
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
+
+
+class RecordError(DataError):
+    """A record that is not what it should be. The message says where it stands and what to do, ``field`` and ``reason`` only what is wrong."""
+
+    def __init__(self, message: str, field: str, reason: str) -> None:
+        super().__init__(message)
+        self.field, self.reason = field, reason
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """(field, what is wrong with it) of the first thing that a record was refused for, such as ("[2].id", "Field required")."""
+    first = error.errors(include_url=False)[0]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if len(field) > 120:  # deep in a tree
+        field = f"{field[:60]}...{field[-50:]}"
+    found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
+    more = f" ({error.error_count() - 1} more like it)" if error.error_count() > 1 else ""
+    return field, f"{first['msg']}{found}{more}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 class Parameter(Record):

@@ -1,59 +1,42 @@
-"""ToolBench's own files: query files, tool files, answer trees and training rows, read strictly and written in the same format.
+"""ToolBench's own files, read strictly and written in the same format: the front door of the modules that each know one kind.
 
-Every reader raises DataError with one line that names the file, the position in it, the field, what was found and what was
-expected. Names, functions, prompt and trees have a module each; what other modules need of them can be had from here.
+A reader of one record (a tree, a tool) raises DataError with one line that names the file, the field, what was found and what was
+expected. What holds many records is a stream (``RowStream``, ``TrajectoryStream``, ``QueryStream``, ``ConvertedStream``), which
+sets damaged records aside and keeps an account; ``read_rows`` and ``read_queries`` are for files that must be whole.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from toolslm_helpers.data.chains import AnswerChain
+from toolslm_helpers.data.converted import ConvertedAnswer, ConvertedStream
 from toolslm_helpers.data.names import FINISH, function_name, function_of, own_description, standardize
-from toolslm_helpers.data.prompt import read_system_prompt, user_query
-from toolslm_helpers.data.records import Api, Parameters, Query, Record, Trajectory, _as_tuple
+from toolslm_helpers.data.records import Api, Query, Record, RecordError, Trajectory, first_problem
+from toolslm_helpers.data.rows import TrajectoryStream, row_of, trajectory_of
+from toolslm_helpers.data.stream import Account, QueryStream, RowStream, SetAside
+from toolslm_helpers.data.tool_files import ResponseFile, ToolFile, ToolFileApi
 from toolslm_helpers.data.trees import AnswerTree, Row, TreeNode, chain_tree, training_rows
 from toolslm_helpers.files import DataError, atomic_write_json, read_json
 
 __all__ = [
-    "FINISH", "AnswerTree", "Row", "ToolFile", "TreeNode", "chain_tree", "function_name", "function_of", "own_description",
-    "read_queries", "read_rows", "read_tool", "read_tree", "row_of", "standardize", "training_rows", "trajectory_of",
-    "write_queries", "write_rows", "write_tool", "write_tree",
+    "FINISH", "Account", "AnswerChain", "AnswerTree", "ConvertedAnswer", "ConvertedStream", "OpenQuery", "QueryStream", "ResponseFile",
+    "Row", "RowStream", "SetAside", "ToolFile", "TrajectoryStream", "TreeNode", "chain_tree", "function_name", "function_of",
+    "own_description", "read_chain", "read_each", "read_open_queries", "read_queries", "read_query_ids", "read_responses",
+    "read_rows", "read_tool", "read_tree", "row_of", "standardize", "training_rows", "trajectory_of", "write_queries", "write_rows",
+    "write_tool", "write_tree",
 ]  # fmt: skip
 
-
-class ToolFileApi(Record):
-    """One entry of a tool file's ``api_list``; query files call the same things api_name and api_description."""
-
-    name: str
-    description: str = ""
-    method: str = "GET"
-    required_parameters: Parameters = ()
-    optional_parameters: Parameters = ()
+T = TypeVar("T")
 
 
-class ToolFile(Record):
-    """A tool file, ``toolenv/tools/<category>/<standardized tool name>.json``: one tool and its APIs."""
+class OpenQuery(Record):
+    """A query of the open domain: no APIs are named, a retriever is to find them."""
 
-    tool_name: str
-    tool_description: str = ""
-    api_list: Annotated[tuple[ToolFileApi, ...], BeforeValidator(_as_tuple)]
-
-    def apis(self, category_name: str) -> tuple[Api, ...]:
-        """The APIs as query files list them. The category is the name of the folder that holds the file."""
-        return tuple(
-            Api(
-                category_name=category_name,
-                tool_name=self.tool_name,
-                api_name=api.name,
-                api_description=api.description,
-                required_parameters=api.required_parameters,
-                optional_parameters=api.optional_parameters,
-                method=api.method,
-            )
-            for api in self.api_list
-        )
+    query_id: int
+    query: str
 
 
 def read_queries(path: str | Path) -> list[Query]:
@@ -67,7 +50,7 @@ def read_tool(path: str | Path) -> ToolFile:
 
 
 def read_tree(path: str | Path) -> AnswerTree:
-    """Reads an answer tree of DFSDT; the single-chain files (CoT@1), which hold ``trys`` and no tree, are refused."""
+    """Reads an answer tree of DFSDT; a single chain (CoT@1), which holds ``trys`` and no tree, is for ``read_chain``."""
     return _read(path, TypeAdapter(AnswerTree), "an answer tree (*_DFS_woFilter_w2.json) with win, tree and answer_generation")
 
 
@@ -77,31 +60,41 @@ def read_rows(path: str | Path) -> list[Trajectory]:
     return [trajectory_of(row, f"{path}: [{index}]") for index, row in enumerate(rows)]
 
 
-def trajectory_of(row: Row, where: str = "row") -> Trajectory:
-    """The trajectory of a training row: functions, tools and query are read from its system and first user text.
-
-    Raises DataError, which begins with ``where``, for a row that does not begin with a system text that lists APIs, then a user
-    text.
-    """
-    roles = [message.role for message in row.conversations]
-    if roles[:2] != ["system", "user"]:
-        raise DataError(
-            f"{where}.conversations: begins with {', '.join(roles[:2])}; expected system, user. Check how it was made."
-        )
-    try:
-        functions, tools = read_system_prompt(row.conversations[0].content)
-    except ValueError as error:
-        raise DataError(
-            f"{where}.conversations[0].value: {error}. Expected a system text of ToolBench's training rows. "
-            "Usual cause: rows in compact rendering, or cut text."
-        ) from error
-    query = user_query(row.conversations[1].content)
-    return Trajectory(id=row.id, query=query, functions=functions, tools=tools, messages=row.conversations)
+def read_chain(path: str | Path) -> AnswerChain:
+    """Reads an answer of a single chain (CoT@1): ``trys`` in place of a tree."""
+    return _read(
+        path, TypeAdapter(AnswerChain), "an answer of a single chain (*_CoT@1.json) with win, trys and answer_generation"
+    )
 
 
-def row_of(trajectory: Trajectory) -> Row:
-    """The training row of a trajectory; the inverse of ``trajectory_of`` for one in ToolBench's rendering."""
-    return Row(id=trajectory.id, conversations=trajectory.messages)
+def read_responses(path: str | Path) -> ResponseFile:
+    """Reads a file of toolenv/response_examples: the shape of what each API of a tool answers with."""
+    return _read(path, TypeAdapter(ResponseFile), "a response file: {api_list: [{name, schema}]}")
+
+
+def read_open_queries(path: str | Path) -> list[OpenQuery]:
+    """Reads queries without APIs, such as inference_query_demo_open_domain.json."""
+    return _read(path, TypeAdapter(list[OpenQuery]), "a list of queries, each with query_id and query")
+
+
+def read_query_ids(path: str | Path) -> tuple[int, ...]:
+    """Reads a file of test_query_ids: {query id: position}; the ids, in the order of the file."""
+    ids = _read(path, TypeAdapter(dict[str, int]), "one object from query id to position")
+    if wrong := [key for key in ids if not (key.isascii() and key.isdigit())]:
+        raise RecordError(f"{path}: {wrong[0][:40]!r} is no query id. Expected digits.", wrong[0], "no query id")
+    return tuple(map(int, ids))
+
+
+def read_each(paths: Iterable[str | Path], read: Callable[[Path], T]) -> tuple[tuple[T, ...], Account]:
+    """Reads many files of one record each, such as a folder of answer trees; a damaged file is set aside, its position the file's."""
+    records, set_aside, position = [], [], -1
+    for position, path in enumerate(map(Path, paths)):
+        try:
+            records.append(read(path))
+        except DataError as error:
+            field, reason = (error.field, error.reason) if isinstance(error, RecordError) else ("", str(error))
+            set_aside.append(SetAside(str(path), position, 0, field, reason))
+    return tuple(records), Account(position + 1, len(records), tuple(set_aside))
 
 
 def write_queries(path: str | Path, queries: Iterable[Query]) -> Path:
@@ -156,18 +149,6 @@ def _read(path: str | Path, kind: TypeAdapter, expected: str) -> Any:
     try:
         return kind.validate_python(read_json(path))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        if len(field) > 120:  # deep in a tree
-            field = f"{field[:60]}...{field[-50:]}"
-        found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
-        more = f" ({error.error_count() - 1} more like it)" if error.error_count() > 1 else ""
-        raise DataError(
-            f"{path}: {field or 'the whole file'}: {first['msg']}{found}{more}. Expected {expected}. "
-            "Usual cause: another kind of file, or an edit by hand."
-        ) from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        field, problem = first_problem(error)
+        message = f"{path}: {field or 'the whole file'}: {problem}. Expected {expected}. Usual cause: another kind of file, or an edit by hand."
+        raise RecordError(message, field, problem) from error
