@@ -32,7 +32,7 @@ def script(name):
     return module
 
 
-controls, baselines = script("controls"), script("baselines")
+controls, baselines, merge = script("controls"), script("baselines"), script("merge")
 ROWS = {control.name: control for control in controls.CONTROLS}
 
 
@@ -131,3 +131,29 @@ def test_the_generalist_s_run_goes_on_after_the_last_batch(tmp_path):
 def test_the_generalist_plays_twenty_queries_a_set_at_most_four_iterations_in_both_ways():
     assert (baselines.QUERIES, baselines.SIZE.max_iterations, baselines.SIZE.temperature) == (20, 4, 0.1)
     assert list(baselines.WAYS.values()) == [0, 3]
+
+
+def test_what_merging_saves_is_counted_and_means_something(monkeypatch, capsys):
+    from toolslm_helpers.agent.gold import gold_trajectories
+    from toolslm_helpers.data.merge import step_rows
+    from toolslm_helpers.model.counting import Decoder
+    from toolslm_helpers.text.flatten import flatten
+    from toolslm_helpers.text.tokenizer import load_small_tokenizer
+
+    tokenizer, model = load_small_tokenizer(), Decoder("d", layers=1, width=4, feed_forward=8, vocabulary=1000, context=768)
+    trajectories = gold_trajectories(WORLD, 3)
+    rows = [row for trajectory in trajectories for row in step_rows(trajectory)]
+    saved = merge.saving("some", rows, tokenizer, model)
+    assert (saved.rows, saved.examples) == (len(rows), 3)
+    assert saved.merged_tokens == sum(len(flatten(t, tokenizer)) for t in trajectories)
+    assert saved.tokens == sum(len(flatten(row, tokenizer)) for row in rows) > saved.merged_tokens
+    assert saved.supervised == sum(flatten(t, tokenizer).supervised for t in trajectories)
+    assert saved.flops > saved.merged_flops and f"{saved.tokens / saved.merged_tokens:.2f} x" in str(saved)
+    monkeypatch.setattr(merge, "merge_rows", lambda rows: trajectories[:2])
+    with pytest.raises(ValueError, match="A saving would mean nothing"):
+        merge.saving("some", rows, tokenizer, model)
+    monkeypatch.undo()
+    monkeypatch.delenv("TOOLBENCH_DIR", raising=False)
+    monkeypatch.setattr(sys, "argv", ["merge.py", "2"])
+    assert merge.main() == 0
+    assert "TOOLBENCH_DIR is not set" in (said := capsys.readouterr().out) and "the world's step rows, 2 trajectories" in said

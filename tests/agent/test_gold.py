@@ -1,19 +1,22 @@
 """Gold trajectories are real episodes that solve their queries, and their files are ToolBench's."""
 
 import json
+import warnings
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from toolslm_helpers.agent.gold import export_sample, export_world, gold_trajectories, play
+from toolslm_helpers.agent.gold import export_sample, export_world, gold_trajectories, play, training_trajectories
 from toolslm_helpers.agent.virtual_api import Status
 from toolslm_helpers.data.names import FINISH
 from toolslm_helpers.data.queries import train_queries
-from toolslm_helpers.data.toolbench import read_queries, read_rows, read_tool, read_tree
+from toolslm_helpers.data.toolbench import read_queries, read_rows, read_tool, read_tree, row_of
 from toolslm_helpers.data.wording import stated
 from toolslm_helpers.data.world import build_world
 from toolslm_helpers.evaluation.judges import contains
 from toolslm_helpers.files import data_samples, read_json
+from toolslm_helpers.sizes import get_size
 from toolslm_helpers.text.flatten import prompt_ids
 from toolslm_helpers.text.protocol import rerender
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
@@ -112,3 +115,16 @@ def test_the_shipped_sample_is_what_its_code_makes(tmp_path):
     assert {p.relative_to(shipped).as_posix() for p in shipped.rglob("*.json")} == {*manifest, "MANIFEST.json"}
     for name in manifest:
         assert (shipped / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_damaged_rows_of_the_released_file_are_left_out_with_a_warning(world, tmp_path, monkeypatch):
+    rows = [row.model_dump(mode="json", by_alias=True) for row in map(row_of, gold_trajectories(world, 4, "toolbench"))]
+    rows[1]["conversations"][1]["from"] = "nobody"
+    (tmp_path / "toolllama_G123_dfs_train.json").write_text(json.dumps(rows))
+    monkeypatch.setenv("TOOLBENCH_DIR", str(tmp_path))
+    full = get_size("full")
+    with pytest.warns(UserWarning, match=r"1 of 4 rows are damaged and left out.*\[1\].conversations\[1\].from"):
+        assert [row.id for row in training_trajectories(full)] == [row["id"] for row in rows if row is not rows[1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(training_trajectories(replace(full, train_trajectories=1))) == 1

@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 from toolslm_helpers.data.names import FINISH, function_name, function_of, identifier, own_description, standardize
 from toolslm_helpers.data.prompt import read_system_prompt, system_prompt, user_prompt, user_query
 from toolslm_helpers.data.records import Api, Function, Message, Parameter, Query, Trajectory
+from toolslm_helpers.data.rows import upstream_text
+from toolslm_helpers.data.stream import RowStream
 from toolslm_helpers.data.toolbench import (
+    read_chain,
+    read_each,
+    read_open_queries,
     read_queries,
+    read_query_ids,
+    read_responses,
     read_rows,
     read_tool,
     read_tree,
@@ -255,6 +262,38 @@ def test_a_wrong_query_file_is_one_line_with_file_position_and_field(tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_query_ids_responses_and_open_queries(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text('{"394": 0, "692": 3}')
+    assert read_query_ids(file) == (394, 692)
+    for wrong, complaint in (
+        ('{"x": 0}', "'x' is no query id"),
+        ('{"1": "0"}', "1: .*valid integer"),
+        ("[394]", "the whole file"),
+    ):
+        file.write_text(wrong)
+        with pytest.raises(DataError, match=rf"x\.json: {complaint}"):
+            read_query_ids(file)
+    file.write_text('{"api_list": [{"name": "Roll", "schema": {"total": "int", "rolls": [{"roll": "empty list"}]}}]}')
+    (api,) = read_responses(file).api_list
+    assert (api.name, api.shape["total"]) == ("Roll", "int")
+    file.write_text('[{"query": "q", "query_id": 1}]')
+    assert [(query.query_id, query.query) for query in read_open_queries(file)] == [(1, "q")]
+
+
+def test_of_many_files_the_damaged_are_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"api_list": []}')
+    (tmp_path / "b.json").write_text("")
+    (tmp_path / "c.json").write_text('{"api_list": [{"name": 7}]}')
+    responses, account = read_each([tmp_path / f"{name}.json" for name in "abcd"], read_responses)
+    assert len(responses) == 1 and (account.read, account.yielded) == (4, 1)
+    assert [(Path(s.file).name, s.position, s.field) for s in account.set_aside] == [
+        ("b.json", 1, ""), ("c.json", 2, "api_list[0].name"), ("d.json", 3, ""),
+    ]  # fmt: skip
+    assert "broken JSON" in account.set_aside[0].reason and "no such file" in account.set_aside[2].reason
+    assert read_each([], read_responses)[1].read == 0
+
+
 # Answer trees
 
 
@@ -305,7 +344,7 @@ def test_an_unfinished_or_invalid_tree_has_no_rows() -> None:
     assert training_rows(chain_tree(QUERY.query, [], [], [])) == []
 
 
-def test_thoughts_without_a_call_join_the_next_call_and_what_is_said_beside_a_call_is_dropped() -> None:
+def test_compat_keeps_upstreams_ways_with_thoughts() -> None:
     messages = [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "lost: a user turn follows"},
@@ -318,7 +357,7 @@ def test_thoughts_without_a_call_join_the_next_call_and_what_is_said_beside_a_ca
     answer = {"valid_data": True, "query": "q", "function": [], "train_messages": [messages, messages[:-1]]}
     root = {"node_type": "Action Input", "description": ""}
     tree = AnswerTree.model_validate({"win": True, "tree": {"tree": root}, "answer_generation": answer})
-    (row,) = training_rows(tree)
+    (row,) = training_rows(tree, compat=True)
     assert row.id == "Step 6: q"
     assert [message.role for message in row.conversations] == ["system", "user", "user", "assistant"]
     assert row.conversations[-1].content == "\nThought: one\nThought: two\nAction: f\nAction Input: {}"
@@ -329,9 +368,25 @@ def test_rows_of_the_real_trees_equal_upstreams(tmp_path: Path) -> None:
     expected = golden("toolllama_conversations_from_trees.json")
     trees = {name: read_tree(TOOLBENCH / "raw_trees" / name) for name in expected}
     for name, tree in trees.items():
-        assert [row.model_dump(mode="json", by_alias=True) for row in training_rows(tree)] == expected[name]
+        assert [row.model_dump(mode="json", by_alias=True) for row in training_rows(tree, compat=True)] == expected[name]
         assert read_tree(write_tree(tmp_path / "tree.json", tree)) == tree
+    of_all = [row for tree in trees.values() for row in training_rows(tree, compat=True)]
+    assert list(RowStream(TOOLBENCH / "golden" / "toolllama_train_like.json")) == of_all
     assert Counter(len(rows) for rows in expected.values()) == Counter({4: 4, 3: 3, 5: 2, 0: 1})
+
+
+def test_upstreams_text_of_a_row_is_no_beginning_of_the_next() -> None:
+    first, second = training_rows(chain_tree(QUERY.query, [function_of(PRICE)], TOOLS, STEPS))
+    assert upstream_text(first).endswith('Action Input: {"product_id": "lamp"}</s>')
+    assert upstream_text(second).count("</s>") == 1 and not upstream_text(second).startswith(upstream_text(first))
+    assert upstream_text(second).startswith(upstream_text(first).removesuffix("</s>") + "\nFunction: {")
+
+
+@real
+def test_texts_of_the_real_trees_equal_upstreams() -> None:
+    for name, expected in golden("flattened_prompts.json").items():
+        rows = training_rows(read_tree(TOOLBENCH / "raw_trees" / name), compat=True)
+        assert [upstream_text(row) for row in rows] == expected, name
 
 
 @real
@@ -347,10 +402,15 @@ def test_the_released_rows_are_read_and_rendered_again(tmp_path: Path) -> None:
 
 
 @real
-def test_every_real_tree_has_rows_that_can_be_read(tmp_path: Path) -> None:
-    rows = [row for file in sorted(TOOLBENCH.glob("**/*_DFS_woFilter_w2.json")) for row in training_rows(read_tree(file))]
-    assert len(rows) > 35  # more trees than those with golden rows
-    assert all(trajectory_of(row).functions for row in rows)
+def test_every_real_answer_has_rows_that_can_be_read() -> None:
+    trees = [read_tree(file) for file in sorted(TOOLBENCH.glob("**/*_DFS_woFilter_w2.json"))]
+    chains = [read_chain(file) for file in sorted(TOOLBENCH.glob("**/*_CoT@1.json"))]
+    for answers, count in ((trees, 44), (chains, 6)):
+        for compat in (True, False):
+            rows = [row for answer in answers for row in training_rows(answer, compat=compat)]
+            assert len(rows) == count and all(trajectory_of(row).functions for row in rows)
+    assert len(trees) == 13 and len(chains) == 2
+    assert {len(chain.trys) for chain in chains} == {1} and chains[0].trys[0].chain[-1].observation_code == 3
 
 
 @real
@@ -365,7 +425,7 @@ def test_a_single_chain_answer_file_is_refused_by_name() -> None:
 def test_any_json_is_read_or_refused_with_a_dataerror(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.mktemp("any") / "x.json"
     path.write_text(json.dumps(value))
-    for read in (read_queries, read_rows, read_tool, read_tree):
+    for read in (read_queries, read_rows, read_tool, read_tree, read_chain, read_responses, read_query_ids, read_open_queries):
         try:
             read(path)
         except DataError as error:

@@ -18,6 +18,7 @@ from toolslm_helpers.model.counting import (
     decoder_of,
     key_value_bytes,
     total_parameters,
+    training_flops,
 )
 from toolslm_helpers.teaching.byhand import opt_config
 
@@ -145,3 +146,23 @@ def test_sizes_that_no_model_has_are_refused(changes, words):
 
 def test_a_model_without_experts_has_no_router():
     assert "router" not in parts(OPT_350M) and Decoder("x", 1, 2, 3, 4, 5).experts == 1
+
+
+@pytest.mark.parametrize("tokens", [8, 200])
+def test_training_flops_are_those_that_torch_counts(tokens):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    sizes = {
+        "vocab_size": 300,
+        "hidden_size": 64,
+        "word_embed_proj_dim": 32,
+        "ffn_dim": 256,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
+    model = OPTForCausalLM(OPTConfig(**sizes, do_layer_norm_before=False, dropout=0.0, attn_implementation="eager"))
+    ids = torch.zeros(1, tokens, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, labels=ids).loss.backward()
+    # Torch counts matrix products only; biases, norms and the sums of gradients are a few percent on top.
+    assert counter.get_total_flops() == pytest.approx(training_flops(decoder_of(model.config), tokens), rel=0.05)

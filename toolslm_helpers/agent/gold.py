@@ -7,8 +7,10 @@ comes out are ToolBench's conversations and answer trees; ``export_world`` write
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from toolslm_helpers.agent.search import Step, offered_tools, opening_messages
@@ -17,7 +19,8 @@ from toolslm_helpers.data.goals import Call, PlanStep, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of, standardize
 from toolslm_helpers.data.queries import test_queries, train_queries
 from toolslm_helpers.data.records import Message, Trajectory
-from toolslm_helpers.data.toolbench import read_rows, read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
+from toolslm_helpers.data.rows import TrajectoryStream
+from toolslm_helpers.data.toolbench import read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
 from toolslm_helpers.data.trees import chain_tree, training_rows
 from toolslm_helpers.data.values import sentence, spoken
 from toolslm_helpers.data.wording import Need, stated
@@ -123,22 +126,32 @@ def training_trajectories(size: Size) -> list[Trajectory]:
     """The training set of a size: the world's gold trajectories, or ToolBench's rows from the folder TOOLBENCH_DIR.
 
     There it reads ``toolllama_G123_dfs_train.json`` or, without it, the answer trees below ``raw_trees`` or ``answer``. Raises DataError
-    where neither is found.
+    where neither is found. Damaged rows of the released file are left out, with a warning.
     """
     if size.data == "world":
         return gold_trajectories(build_world(), size.train_trajectories, size.rendering)
     folder = Path(os.environ.get("TOOLBENCH_DIR", ""))
     released = folder / "toolllama_G123_dfs_train.json"
     if released.is_file():
-        return read_rows(released)[: size.train_trajectories]
+        return _released_rows(released, size.train_trajectories)
     trees = sorted(folder.glob("raw_trees/*/*.json")) or sorted(folder.glob("answer/*/*.json"))
     if not os.environ.get("TOOLBENCH_DIR") or not trees:
         raise DataError(
             f"TOOLBENCH_DIR is {os.environ.get('TOOLBENCH_DIR')!r}: neither {released.name} nor answer trees found there. Size {size.name} "
             "trains on ToolBench: download its data, and set TOOLBENCH_DIR to the folder that holds the file."
         )
-    rows = [row for tree in trees for row in training_rows(read_tree(tree))]
+    # Made as the released rows were, with their defects: size full repeats the paper.
+    rows = [row for tree in trees for row in training_rows(read_tree(tree), compat=True)]
     return [trajectory_of(row) for row in rows][: size.train_trajectories]
+
+
+def _released_rows(path: Path, count: int | None) -> list[Trajectory]:
+    """The first ``count`` whole rows of the released file. Damaged ones before them are left out, with a warning that says how many."""
+    stream = TrajectoryStream(path)
+    rows = list(islice(stream, count))
+    if aside := stream.set_aside:
+        warnings.warn(f"{len(aside):,} of {stream.read:,} rows are damaged and left out. The first: {aside[0]}", stacklevel=2)
+    return rows
 
 
 def export_world(

@@ -64,12 +64,12 @@ class ConvertedStream(FileStream[ConvertedAnswer]):
     first = '"'
 
     def __init__(self, path: str | Path, start: int = 0) -> None:
-        super().__init__(path, ConvertedAnswer, _STARTS, start)
+        super().__init__(path, ConvertedAnswer, _STARTS, "available_tools", start)
         self._required -= {"query_id"}
-        self._key = ""
+        self._query_id = ""
 
     def _decode(self, window: Window) -> tuple[Any, int, str]:
-        key, end, problem = window.decode()
+        key, end, problem = window.decode(self._starts)
         if problem or not isinstance(key, str):
             return None, 0, problem or f"expected a query id, found {str(key)[:40]!r}"
         window.at = end
@@ -78,10 +78,10 @@ class ConvertedStream(FileStream[ConvertedAnswer]):
             return None, 0, f"expected a colon after {key[:40]!r}"
         window.at += 1
         window.pass_space()
-        self._key = key
-        return window.decode()
+        self._query_id = key
+        return window.decode(self._starts)
 
     def _record(self, value: Any) -> ConvertedAnswer:
         if isinstance(value, dict):
-            value = {**value, "query_id": self._key}
+            value = {**value, "query_id": self._query_id}
         return super()._record(value)

@@ -65,7 +65,7 @@ class HubQueries(_HubStream):
                 **value,
                 "query_id": int(number) if isinstance(number, str) and number.isascii() and number.isdigit() else number,
                 "api_list": _from_json(value.get("api_list"), "api_list"),
-                "relevant APIs": _from_json(relevant, "relevant_apis") or [],
+                "relevant APIs": _from_json(relevant or "[]", "relevant_apis"),
             }
         )
 

@@ -4,6 +4,7 @@
 conversation with the functions it may call. All are frozen and strict: a wrong type is refused where it enters.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -35,12 +36,16 @@ class RecordError(DataError):
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """(field, what is wrong with it) of the first thing that a record was refused for, such as ("[2].id", "Field required")."""
     first = error.errors(include_url=False)[0]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if len(field) > 120:  # deep in a tree
-        field = f"{field[:60]}...{field[-50:]}"
+    field = field_name(first["loc"])
     found = "" if first["type"] == "missing" else f", found {_short(first['input'])}"
     more = f" ({error.error_count() - 1} more like it)" if error.error_count() > 1 else ""
     return field, f"{first['msg']}{found}{more}"
+
+
+def field_name(path: Iterable[str | int]) -> str:
+    """The path to a field as a reader writes it: ("conversations", 2, "from") -> "conversations[2].from"."""
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return name if len(name) <= 120 else f"{name[:60]}...{name[-50:]}"  # deep in a tree
 
 
 def _short(value: object) -> str:

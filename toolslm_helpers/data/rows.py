@@ -36,3 +36,13 @@ class TrajectoryStream(RowStream):
 
     def _record(self, value: object) -> Trajectory:
         return trajectory_of(super()._record(value))
+
+
+def upstream_text(row: Row) -> str:
+    """The text that ToolBench trains a row on: a line for each message, and one ``</s>``, where the last message ends.
+
+    Ours (``text.flatten``) ends every assistant turn so. Here the text of a row is no beginning of the next row's, and nothing can be
+    merged. Source: toolbench/train/train.py.
+    """
+    lines = [f"{message.role.capitalize()}: {message.content}" for message in row.conversations]
+    return "\n".join(lines) + "</s>"

@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from toolslm_helpers.data.records import Query, Record, RecordError, first_problem
+from toolslm_helpers.data.records import Query, Record, RecordError, field_name, first_problem
 from toolslm_helpers.data.trees import Row
-from toolslm_helpers.data.window import Window
+from toolslm_helpers.data.window import NOT_CLOSED, Window
 
 R = TypeVar("R")
 Value = tuple[int, Any, str]  # (byte offset, what was decoded, what is wrong); where something is wrong, the second means nothing
@@ -28,6 +28,7 @@ Value = tuple[int, Any, str]  # (byte offset, what was decoded, what is wrong); 
 _ROW_STARTS = re.compile(
     r'\]\s*\}\s*,?\s*(?=\{\s*"id"\s*:)|(?=\{\s*"id"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"conversations"\s*:)|(?=\{\s*"conversations"\s*:\s*\[)'
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _QUERY_STARTS = re.compile(r'(?=\{\s*"(?:api_list|query_id|query|relevant APIs)"\s*:)')
 
 
@@ -120,17 +121,21 @@ class FileStream(RecordStream[R]):
     brackets = "[]"  # around all records
     first = "{"  # what a record begins with
 
-    def __init__(self, path: str | Path, kind: type[Record], starts: re.Pattern[str], start: int = 0) -> None:
+    def __init__(self, path: str | Path, kind: type[Record], starts: re.Pattern[str], key: str, start: int = 0) -> None:
         super().__init__(str(path), start)
         self._kind, self._starts = kind, starts
+        self._key = f'"{key}"'  # a field that every record has once
         self._required = {field.alias or name for name, field in kind.model_fields.items() if field.is_required()}
 
     def _record(self, value: Any) -> R:
+        if (path := _half_character(value)) is not None:
+            field, reason = field_name(path), "bytes that are no UTF-8, or half of a \\u pair: no tokenizer takes them"
+            raise RecordError(f"{field}: {reason}", field, reason)
         return self._kind.model_validate(value)
 
     def _decode(self, window: Window) -> tuple[Any, int, str]:
         """(value, end, problem) of the record that comes next, as ``Window.decode`` gives them."""
-        return window.decode()
+        return window.decode(self._starts)
 
     def _values(self) -> Iterator[Value]:
         window = Window(Path(self.name), self.brackets)
@@ -145,6 +150,8 @@ class FileStream(RecordStream[R]):
                         yield offset, None, "the file ends before its list does: at least one record is missing"
                     return
                 value, end, problem = self._decode(window)
+                if not problem and self._holds_another(window, end):
+                    problem = NOT_CLOSED
                 if problem:
                     more = window.find(self._starts)
                 else:
@@ -152,6 +159,12 @@ class FileStream(RecordStream[R]):
                     if not isinstance(value, dict) or not value.keys() >= self._required:
                         more = self._pass_rest(window, value)
                 yield offset, value, problem
+
+    def _holds_another(self, window: Window, end: int) -> bool:
+        """Whether another record begins in the one before ``end``: where brackets are lost in one record and doubled in a later one."""
+        once = window.text.find(self._key, window.at, end)
+        twice = once >= 0 and window.text.find(self._key, once + 1, end) >= 0
+        return twice and bool(self._starts.search(window.text, window.at + 1, end))
 
     def _pass_rest(self, window: Window, value: Any) -> bool:
         """Passes what is left of a record whose end came too early: that and its rest are one damage. False if no record follows."""
@@ -164,15 +177,26 @@ class FileStream(RecordStream[R]):
         return window.find(self._starts) if rest else True
 
 
+def _half_character(value: Any) -> tuple[str | int, ...] | None:
+    """Where the first text in ``value`` is that holds a lone surrogate. None where there is none."""
+    if isinstance(value, str):
+        return () if not value.isascii() and _SURROGATE.search(value) else None
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in inside:
+        if (path := _half_character(inner)) is not None:
+            return (key, *path)
+    return None
+
+
 class RowStream(FileStream[Row]):
     """The training rows of a file such as toolllama_G123_dfs_train.json."""
 
     def __init__(self, path: str | Path, start: int = 0) -> None:
-        super().__init__(path, Row, _ROW_STARTS, start)
+        super().__init__(path, Row, _ROW_STARTS, "conversations", start)
 
 
 class QueryStream(FileStream[Query]):
     """The queries of a file such as G1_query.json."""
 
     def __init__(self, path: str | Path, start: int = 0) -> None:
-        super().__init__(path, Query, _QUERY_STARTS, start)
+        super().__init__(path, Query, _QUERY_STARTS, "query_id", start)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StrictInt, TypeAdapter, ValidationError
 
 from toolslm_helpers.data.chains import AnswerChain
 from toolslm_helpers.data.converted import ConvertedAnswer, ConvertedStream
@@ -79,7 +79,7 @@ def read_open_queries(path: str | Path) -> list[OpenQuery]:
 
 def read_query_ids(path: str | Path) -> tuple[int, ...]:
     """Reads a file of test_query_ids: {query id: position}; the ids, in the order of the file."""
-    ids = _read(path, TypeAdapter(dict[str, int]), "one object from query id to position")
+    ids = _read(path, TypeAdapter(dict[str, StrictInt]), "one object from query id to position")
     if wrong := [key for key in ids if not (key.isascii() and key.isdigit())]:
         raise RecordError(f"{path}: {wrong[0][:40]!r} is no query id. Expected digits.", wrong[0], "no query id")
     return tuple(map(int, ids))

@@ -10,9 +10,10 @@ from toolslm_helpers.files import DataError
 
 CHUNK = 1 << 20  # bytes read at a time
 LARGEST = 1 << 26  # characters: a value that goes on for longer is damage
+NOT_CLOSED = "the next record begins before this one ends"
 _OVERLAP = 1 << 16  # characters kept while a pattern is searched, so that it is found across the end of a chunk
 _NEAR = 16  # an error this close to the end of the window may be the window's: half a number, half an escape
-_BETWEEN = re.compile(r"[\s,\]}]*")
+_BETWEEN = re.compile(r"[\s,\[\]}]*")
 _SPACE = re.compile(r"\s*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -99,10 +100,11 @@ class Window:
             if end < len(self.text) or not self.more():
                 return passed
 
-    def decode(self) -> tuple[Any, int, str]:
+    def decode(self, starts: re.Pattern[str]) -> tuple[Any, int, str]:
         """(value, end, problem) of the JSON value that comes next. Where there is a problem, the other two mean nothing.
 
-        Reads on as far as the value goes, and moves ``at`` to its beginning only.
+        Reads on as far as the value goes, and moves ``at`` to its beginning only. ``starts`` matches where another record begins: a value
+        in which one does is damaged, however much of the file its brackets hold.
         """
         self.closed = False
         while True:
@@ -112,12 +114,15 @@ class Window:
                     return value, end, ""
                 continue  # it touches the window's end: a number may go on
             except json.JSONDecodeError as error:
-                cut = error.pos >= len(self.text) - _NEAR or error.msg.startswith("Unterminated string")
-                if cut and len(self.text) - self.at < LARGEST and self.more():
-                    continue
-                if cut and not self._more_to_come:
+                if error.pos < len(self.text) - _NEAR and not error.msg.startswith("Unterminated string"):
+                    return None, 0, f"broken JSON at byte {self._byte(error.pos):,}: {error.msg}"
+                # The window may have cut it, or the damage goes up to the window's end.
+                if starts.search(self.text, self.at + 1):
+                    return None, 0, NOT_CLOSED
+                if len(self.text) - self.at > LARGEST:
+                    return None, 0, f"it does not end within {LARGEST:,} characters"
+                if not self.more():
                     return None, 0, "the file ends in the middle of this record"
-                return None, 0, f"broken JSON at byte {self._byte(error.pos):,}: {error.msg}"
             except RecursionError:
                 return None, 0, "brackets are nested too deep"
             except ValueError as error:  # a number of thousands of digits

@@ -112,6 +112,16 @@ def active_parameters(model: Decoder) -> int:
     return sum(part.active for part in count(model))
 
 
+def training_flops(model: Decoder, tokens: int) -> int:
+    """Floating-point operations of one training pass, forward and backward, over one text of ``tokens`` tokens.
+
+    6 for each parameter and token (a multiplication and an addition, forward once and backward twice), and 12 * L * D for each pair of
+    tokens, which attention compares and mixes; pairs that a causal mask leaves out are counted, since most kernels compute them.
+    Source of the formula: PaLM (arXiv 2204.02311), appendix B.
+    """
+    return 6 * active_parameters(model) * tokens + 12 * model.layers * model.width * tokens * tokens
+
+
 def key_value_bytes(model: Decoder, tokens: int, bytes_per_number: int = 2) -> int:
     """Bytes of the keys and values of ``tokens`` tokens in all layers, which generation keeps; every head has keys of its own."""
     return 2 * model.layers * model.width * tokens * bytes_per_number
