@@ -1,6 +1,6 @@
 """Read, flatten and mask, beside TRL's own path: the same rows, the same tokenizer, both in this one process, taking turns.
 
-    TOOLBENCH_DIR=... python benchmarks/flatten.py [--rows 20000]
+    TOOLBENCH_DIR=... python benchmarks/flatten.py [--rows 20000] [--shuffled]
 
 The rows are step rows of real answer trees, repeated so that only what repeats in real data repeats (benchmarks/salted.py), in a file like
 the one that ToolBench released. Ours is timed from the file: read, flatten, mask. TRL's is timed from rows in memory: apply_chat_template
@@ -8,7 +8,6 @@ with the assistant mask, then its labels. Of every row, ids and labels must be t
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -16,14 +15,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from salted import real_rows, write_salted
+from salted import opt_tokenizer, real_rows, write_salted
 
+from toolslm_helpers.data.folder import toolbench_folder
 from toolslm_helpers.data.records import Trajectory
 from toolslm_helpers.data.stream import RowStream
 from toolslm_helpers.files import WorkbookError
 from toolslm_helpers.text.encoder import encoder_of
 from toolslm_helpers.text.flatten import IGNORED, flatten_each
-from toolslm_helpers.text.tokenizer import load_opt_tokenizer
 
 TURN = 1024  # rows that one path takes before it is the other's turn
 
@@ -31,14 +30,16 @@ TURN = 1024  # rows that one path takes before it is the other's turn
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--shuffled", action="store_true", help="the rows of a query far apart: nothing is kept that long")
     asked = parser.parse_args()
     folder = toolbench_folder()
-    tokenizer = load_opt_tokenizer(folder / "opt_tokenizer" / "gpt2-vocab.json", folder / "opt_tokenizer" / "gpt2-merges.txt")
-    rows = real_rows(folder)
+    tokenizer, rows = opt_tokenizer(folder), real_rows(folder)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "rows.json"
-        size = write_salted(file, rows, asked.rows)
-        print(f"{asked.rows:,} rows made of {len(rows)} real ones, {size / 1e6:,.0f} MB", flush=True)
+        size = write_salted(file, rows, asked.rows, asked.shuffled)
+        print(
+            f"{asked.rows:,} rows made of {len(rows)} real ones, {size / 1e6:,.0f} MB{', shuffled' * asked.shuffled}", flush=True
+        )
         return compare(file, tokenizer)
 
 
@@ -99,13 +100,6 @@ def stock(chat: list[dict[str, str]], tokenizer) -> tuple[list[int], list[int]]:
     found = tokenizer.apply_chat_template(chat, return_dict=True, return_assistant_tokens_mask=True)
     labels = [id_ if mask else IGNORED for id_, mask in zip(found["input_ids"], found["assistant_masks"], strict=False)]
     return found["input_ids"], labels
-
-
-def toolbench_folder() -> Path:
-    folder = os.environ.get("TOOLBENCH_DIR")
-    if not folder or not Path(folder).is_dir():
-        raise WorkbookError("TOOLBENCH_DIR is not set: this needs a folder with ToolBench's raw_trees/ and opt_tokenizer/.")
-    return Path(folder)
 
 
 if __name__ == "__main__":

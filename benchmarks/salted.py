@@ -8,15 +8,24 @@ observation and in every turn.
 import json
 import random
 from collections.abc import Iterator, Sequence
-from itertools import count, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolslm_helpers.data.records import Function, Message, Trajectory
 from toolslm_helpers.data.toolbench import read_tree, row_of, training_rows, trajectory_of
 from toolslm_helpers.data.trees import Row
 from toolslm_helpers.text.protocol import prompt_messages
+from toolslm_helpers.text.tokenizer import load_opt_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 SYLLABLES = ["ba", "de", "fo", "gi", "ku", "la", "me", "no", "pi", "ru", "sa", "ti", "vo", "wu", "xe", "zo"]
+
+
+def opt_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """OPT's tokenizer from the same folder."""
+    return load_opt_tokenizer(folder / "opt_tokenizer" / "gpt2-vocab.json", folder / "opt_tokenizer" / "gpt2-merges.txt")
 
 
 def real_rows(folder: Path) -> list[Trajectory]:
@@ -25,9 +34,10 @@ def real_rows(folder: Path) -> list[Trajectory]:
     return [trajectory_of(row) for tree in trees for row in training_rows(tree)]
 
 
-def salted_rows(rows: Sequence[Trajectory], number: int) -> Iterator[Row]:
-    """``number`` rows: copy after copy of ``rows``, each copy with its own words."""
-    return islice((row_of(salted(row, k)) for k in count() for row in rows), number)
+def salted_rows(rows: Sequence[Trajectory], number: int, shuffled: bool = False) -> Iterator[Row]:
+    """``number`` rows: copy after copy of ``rows``, each copy with its own words. Shuffled, the rows of a tree stand far apart."""
+    order = random.Random("order").sample(range(number), number) if shuffled else range(number)
+    return (row_of(salted(rows[k % len(rows)], k // len(rows))) for k in order)
 
 
 def salted(row: Trajectory, copy: int) -> Trajectory:
@@ -49,10 +59,10 @@ def _salted_function(function: Function, word: str) -> Function:
     return function.model_copy(update={"description": f"{function.description} {word}"})
 
 
-def write_salted(path: Path, rows: Sequence[Trajectory], number: int) -> int:
+def write_salted(path: Path, rows: Sequence[Trajectory], number: int, shuffled: bool = False) -> int:
     """Writes such a train file as ToolBench released it, one JSON list; returns its bytes."""
     with path.open("w", encoding="utf-8") as file:
-        for k, row in enumerate(salted_rows(rows, number)):
+        for k, row in enumerate(salted_rows(rows, number, shuffled)):
             file.write(("[\n" if k == 0 else ",\n") + json.dumps(row.model_dump(mode="json", by_alias=True), ensure_ascii=False))
         file.write("\n]\n")
     return path.stat().st_size

@@ -9,6 +9,8 @@ import pytest
 from rich.console import Console
 
 from toolslm_helpers import cli, regression, workbook
+from toolslm_helpers.agent.gold import gold_trajectories
+from toolslm_helpers.data.world import build_world
 from toolslm_helpers.execution import NotebookFailed
 from toolslm_helpers.files import DataError, WorkbookError
 
@@ -95,7 +97,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(series, monkeypatch, t
         cli.main()
 
 
-@pytest.mark.parametrize("command", ["run", "sft", "evaluate"])
+@pytest.mark.parametrize("command", ["run", "prepare", "sft", "evaluate"])
 def test_an_unknown_size_is_told(monkeypatch, capsys, command):
     assert call(monkeypatch, command, "--size", "huge") == 2
     assert capsys.readouterr().err.startswith("SIZE is 'huge'; expected one of 'smoke', 'tiny', 'full'")
@@ -150,6 +152,26 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     out = capsys.readouterr().out
     assert f"Checkpoint: {tmp_path} (3 examples, 2 steps, last loss 0.250 nats)" in out
     assert "25.0% (1/4) [5.0, 70.0]" in out and "1 files with their hashes" in out
+
+
+def test_rows_are_prepared_from_a_named_file_or_from_toolbenchs_folder(monkeypatch, tmp_path, capsys):
+    from toolslm_helpers.data.toolbench import write_rows
+    from toolslm_helpers.training.prepare import Prepared
+
+    rows = gold_trajectories(build_world(), 6, "toolbench")
+    write_rows(tmp_path / "data" / "toolllama_G123_dfs_train.json", rows)
+    monkeypatch.setenv("TOOLBENCH_DIR", str(tmp_path / "data"))
+    named = tmp_path / "data" / "toolllama_G123_dfs_train.json"
+    for k, arguments in enumerate(([named], [], ["--merge", "--seed", "1"])):
+        folder = tmp_path / f"out {k}"
+        assert call(monkeypatch, "prepare", *arguments, "--tokenizer", "sft", "--output", folder) == 0
+        plan = Prepared(folder).asked["plan"]
+        assert (plan["max_length"], plan["truncation"], plan["merge"], plan["seed"]) == (2048, "shorten", k == 2, k // 2)
+        assert len(Prepared(folder)) == 6
+    assert "6 rows: 6 in 6 examples, 0 set aside." in capsys.readouterr().out
+    named.unlink()
+    assert call(monkeypatch, "prepare") == 2
+    assert "no training rows there" in capsys.readouterr().err
 
 
 def test_a_later_stage_starts_from_the_base_that_was_just_made(monkeypatch, tmp_path):

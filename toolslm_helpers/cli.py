@@ -105,6 +105,47 @@ def stages(
 
 
 @app.command()
+def prepare(
+    rows: Annotated[
+        Path | None, typer.Argument(help="A file of training rows, as ToolBench released them. None: the one in TOOLBENCH_DIR.")
+    ] = None,
+    size: SizeOption = "full",
+    seed: SeedOption = 0,
+    output: OutputOption = Path("build/prepared"),
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", help="A folder with gpt2-vocab.json and gpt2-merges.txt, or a checkpoint. None: the size's."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Train rows that begin alike in one example.")] = False,
+) -> None:
+    """Turn training rows into training examples on disk: read, shorten, flatten, mask. A stopped run continues."""
+    from toolslm_helpers.data.folder import find_files, toolbench_folder
+    from toolslm_helpers.data.rows import TrajectoryStream
+    from toolslm_helpers.files import DataError
+    from toolslm_helpers.screen import counting
+    from toolslm_helpers.sizes import get_size
+    from toolslm_helpers.training import prepare as training
+
+    chosen = get_size(size)
+    if rows is None:
+        files = [file for file in find_files(toolbench_folder())["training rows"] if "train" in file.name]
+        if not files:
+            raise DataError(
+                f"{toolbench_folder()}: no training rows there (toolllama_*train*.json). Name the file, or download it."
+            )
+        rows = files[0]
+    plan = training.Plan.of(chosen, merge, seed)
+    with counting(console, "rows") as on_progress:
+        pieces = training.tokenizer_of(tokenizer or chosen.model)
+        found = training.prepare(lambda start: TrajectoryStream(rows, start), pieces, output, plan, on_progress)
+    print(
+        f"{found.rows:,} rows: {found.rows_in_examples:,} in {found.examples:,} examples, {found.rows_set_aside:,} set aside. "
+        f"{found.tokens:,} tokens, {found.supervised:,} of them supervised; {found.tokens_cut:,} cut.\n"
+        f"Prepared: {output} (every row that was set aside, with its reason: {output / training.MANIFEST})"
+    )
+
+
+@app.command()
 def sft(
     size: SizeOption = "tiny",
     seed: SeedOption = 0,

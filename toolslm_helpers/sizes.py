@@ -33,7 +33,7 @@ class Size:
     temperature: float = 0.1
     max_new_tokens: int = 112
     supervise: Literal["all", "last"] = "all"  # which assistant turns of an example are trained
-    truncation: Literal["refuse", "left"] = "refuse"  # what becomes of an example that is longer than max_length
+    truncation: Literal["refuse", "left", "shorten"] = "refuse"  # what becomes of an example that is longer than max_length
 
     @property
     def effective_batch_size(self) -> int:
@@ -57,7 +57,7 @@ FULL = Size(
     name="full", model="facebook/opt-350m", data="toolbench", rendering="toolbench", max_length=2048, batch_size=8, accumulation=4,
     learning_rate=5e-5, warmup_steps=100, max_grad_norm=0.3, weight_decay=0.01, epochs=1, precision="fp16",
     gradient_checkpointing=True, train_trajectories=None, eval_queries_per_set=None, max_new_tokens=512,
-    supervise="last", truncation="left",  # ToolBench's step rows: one target each, at the end; more than half exceed 2,048 tokens
+    supervise="last", truncation="shorten",  # ToolBench's step rows: one target each, at the end; more than half exceed 2,048 tokens
 )  # fmt: skip
 
 SIZES = {size.name: size for size in (SMOKE, TINY, FULL)}

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi, observation_text
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import function_of, standardize
-from toolslm_helpers.data.records import Message, Query
+from toolslm_helpers.data.records import Message, Query, Trajectory
 from toolslm_helpers.data.world import World
 from toolslm_helpers.model.decoding import generate_batch
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.flatten import prompt_ids
 from toolslm_helpers.text.protocol import Rendering, parse_action, prompt_messages
+from toolslm_helpers.text.shorten import Shortened, shorten
 
 if TYPE_CHECKING:
     from transformers import OPTForCausalLM, PreTrainedTokenizerFast
@@ -63,6 +64,15 @@ class Conversation:
     seed: int
     steps: list[Step] = field(default_factory=list)
     episode: Episode | None = None  # set when it ends
+    tools: tuple[tuple[str, str], ...] = ()  # (name, description) of those offered
+
+    @property
+    def so_far(self) -> Trajectory:
+        """What was said until now, with the functions that may be called."""
+        query = self.world_query.query
+        functions = tuple(function_of(api) for api in query.api_list)
+        messages = tuple(self.messages)
+        return Trajectory(id=f"{query.query_id}", query=query.query, functions=functions, messages=messages, tools=self.tools)
 
     @property
     def turn_seed(self) -> tuple[int, int, int]:
@@ -93,7 +103,7 @@ class ModelAgent:
         return min(self.size.max_length, self.model.config.max_position_embeddings)
 
     def __call__(self, conversations: Sequence[Conversation]) -> list[str | None]:
-        prompts = [self.prompt(conversation.messages) for conversation in conversations]
+        prompts = [self.prompt(self.shown(conversation)) for conversation in conversations]
         fits = [len(prompt) < self.limit for prompt in prompts]
         written = iter(
             self._write(
@@ -102,6 +112,19 @@ class ModelAgent:
             )
         )
         return [self._text(next(written)) if fit else None for fit in fits]
+
+    @property
+    def room(self) -> int:
+        """Tokens that a prompt leaves for a turn where it can be shortened."""
+        return min(self.size.max_new_tokens, self.limit // 4)
+
+    def shown(self, conversation: Conversation) -> Sequence[Message]:
+        """The messages that the model reads: the conversation's, shortened where the size says so and they leave too little room."""
+        return self.shortened(conversation).trajectory.messages if self.size.truncation == "shorten" else conversation.messages
+
+    def shortened(self, conversation: Conversation) -> Shortened:
+        """The conversation under the policy of training, but for one thing: nobody knows which API will be needed."""
+        return shorten(conversation.so_far, self.tokenizer, self.limit - self.room, conversation.seed)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids that the next turn is generated from."""
@@ -180,7 +203,12 @@ def play_episodes(
     end, and within an iteration the conversations are sorted by length, so that a batch holds little padding.
     """
     api = VirtualApi(world)
-    conversations = [Conversation(q, opening_messages(world, q.query, rendering), api.session(q.query), seed) for q in queries]
+    conversations = [
+        Conversation(
+            q, opening_messages(world, q.query, rendering), api.session(q.query), seed, tools=offered_tools(world, q.query)
+        )
+        for q in queries
+    ]
     for _ in range(max_iterations):
         still_open = [conversation for conversation in conversations if conversation.episode is None]
         still_open.sort(key=lambda conversation: sum(len(message.content) for message in conversation.messages))

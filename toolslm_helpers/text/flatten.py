@@ -23,14 +23,15 @@ from toolslm_helpers.data.merge import MergedExample
 from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.files import DataError
 from toolslm_helpers.text.encoder import PROMPT_END as PROMPT_END
-from toolslm_helpers.text.encoder import Encoded, MessageEncoder, encoder_of
+from toolslm_helpers.text.encoder import Encoded, encoder_of
+from toolslm_helpers.text.shorten import needed_functions, shorten
 from toolslm_helpers.text.tokenizer import END
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Supervise = Literal["all", "last"] | Collection[int]  # which assistant turns are trained; integers are indices of messages
-Truncation = Literal["refuse", "right", "left"]
+Truncation = Literal["refuse", "right", "left", "shorten"]
 
 ROLES = ("start", "system", "user", "assistant", "function")  # what FlatExample.roles indexes; the leading </s> is "start"
 IGNORED = -100  # the label that PyTorch's cross-entropy leaves out
@@ -41,8 +42,8 @@ TOGETHER = 64  # examples whose new messages are tokenized at once
 class FlatExample:
     """One conversation as ids, T of them, with everything known about each. The arrays cannot be written to.
 
-    ``roles`` holds the index in ``ROLES`` of the message that each token belongs to, delimiters included. ``text`` is the whole
-    text; where ``cut`` tokens were cut off, ids, mask and roles are shorter than it.
+    ``roles`` holds the index in ``ROLES`` of the message that each token belongs to, delimiters included. ``text`` is the text
+    before anything was cut off its ends, after it was shortened; ``cut`` counts the tokens that either took.
     """
 
     id: str
@@ -110,6 +111,7 @@ class _How:
     max_length: int | None
     truncation: Truncation
     supervise: Supervise
+    seed: int
 
     def __post_init__(self) -> None:
         if self.truncation not in get_args(Truncation):
@@ -125,18 +127,22 @@ def flatten(
     max_length: int | None = None,
     truncation: Truncation = "refuse",
     supervise: Supervise = "all",
+    seed: int = 0,
 ) -> FlatExample:
     """One trajectory as ids and mask.
 
     ``max_length`` is in tokens. A longer example raises ("refuse"), keeps its start ("right": what TRL does, and it loses
-    targets), or keeps the leading ``</s>`` and its end ("left"). ``supervise`` is "all" assistant turns, or "last", as ToolBench
-    trains its step rows, or the indices of the messages to train, as a merged example brings them.
+    targets), keeps the leading ``</s>`` and its end ("left"), or is shortened where no answer stands ("shorten": ``text.shorten``,
+    by ``seed``; what is too long even then loses its beginning, and raises before it loses a supervised token).
+
+    ``supervise`` is "all" assistant turns, or "last", as ToolBench trains its step rows, or the indices of the messages to train,
+    as a merged example brings them.
 
     Raises DataError, with the trajectory's id, for an example that is too long, that has no supervised token, or whose assistant
     content does not begin at a token boundary.
     """
-    how, encoder = _How(max_length, truncation, supervise), encoder_of(tokenizer)
-    return _flatten(trajectory, encoder.encode(trajectory.messages), encoder, how)
+    how = _How(max_length, truncation, supervise, seed)
+    return _flatten(trajectory, encoder_of(tokenizer).encode(trajectory.messages), tokenizer, how)
 
 
 def flatten_each(
@@ -146,12 +152,13 @@ def flatten_each(
     max_length: int | None = None,
     truncation: Truncation = "refuse",
     supervise: Supervise = "all",
+    seed: int = 0,
 ) -> Iterator[FlatExample | Refused]:
     """``flatten`` for many, in their order and as they come: an example each, or in its place why it was refused.
 
     A merged example brings its own turns to supervise.
     """
-    how, encoder = _How(max_length, truncation, supervise), encoder_of(tokenizer)
+    how, encoder = _How(max_length, truncation, supervise, seed), encoder_of(tokenizer)
     trajectories = iter(trajectories)
     while some := list(islice(trajectories, TOGETHER)):
         pairs = [
@@ -161,7 +168,7 @@ def flatten_each(
         all_encoded = encoder.encode_many([trajectory.messages for trajectory, _ in pairs])
         for (trajectory, its_own), encoded in zip(pairs, all_encoded, strict=True):
             try:
-                yield _flatten(trajectory, encoded, encoder, its_own)
+                yield _flatten(trajectory, encoded, tokenizer, its_own)
             except DataError as error:
                 yield Refused(trajectory.id, str(error))
 
@@ -173,29 +180,59 @@ def flatten_all(
     max_length: int | None = None,
     truncation: Truncation = "refuse",
     supervise: Supervise = "all",
+    seed: int = 0,
 ) -> FlatDataset:
     """``flatten_each``, gathered: what is refused is listed with its id and reason."""
-    found = list(flatten_each(trajectories, tokenizer, max_length=max_length, truncation=truncation, supervise=supervise))
+    found = list(
+        flatten_each(trajectories, tokenizer, max_length=max_length, truncation=truncation, supervise=supervise, seed=seed)
+    )
     examples = tuple(example for example in found if isinstance(example, FlatExample))
     return FlatDataset(examples, tuple(refused for refused in found if isinstance(refused, Refused)))
 
 
 def prompt_ids(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     """The ids to generate an assistant turn from, given the messages before it: those that training has before that turn."""
-    encoder = encoder_of(tokenizer)
-    return _joined(encoder.encode(messages, prompt=True), encoder.end_id).tolist()
+    encoded = encoder_of(tokenizer).encode(messages, prompt=True)
+    return [tokenizer.eos_token_id, *np.concatenate([message.ids for message in encoded]).tolist()]
 
 
-def _joined(encoded: Sequence[Encoded], end_id: int) -> np.ndarray:
-    return np.concatenate([np.array([end_id], dtype=np.int32), *(message.ids for message in encoded)])
+def _flatten(trajectory: Trajectory, encoded: Sequence[Encoded], tokenizer: "PreTrainedTokenizerFast", how: _How) -> FlatExample:
+    length = 1 + sum(map(len, encoded))
+    too_long = how.max_length is not None and length > how.max_length
+    if too_long and how.truncation == "refuse":
+        raise DataError(
+            f"{trajectory.id}: {length} tokens, at most {how.max_length} expected. Usual cause: many or long functions. "
+            "Set max_length higher, use the compact rendering, or choose truncation 'shorten', 'left' or 'right'."
+        )
+    if too_long and how.truncation == "shorten":
+        trajectory = shorten(trajectory, tokenizer, how.max_length, how.seed, needed_functions(trajectory)).trajectory
+        encoded = encoder_of(tokenizer).encode(trajectory.messages)
+    ids = np.concatenate([np.array([tokenizer.eos_token_id], dtype=np.int32), *(message.ids for message in encoded)])
+    mask = _mask(trajectory, encoded, how.supervise)
+    roles = np.repeat(np.array([0, *(ROLES.index(m.role) for m in trajectory.messages)], dtype=np.int8), [1, *map(len, encoded)])
+    if how.max_length is not None and len(ids) > how.max_length:
+        kept = np.arange(how.max_length)
+        if how.truncation != "right":
+            kept[1:] += len(ids) - how.max_length  # position 0, the leading </s>, stays
+        if how.truncation == "shorten" and mask[kept].sum() < mask.sum():
+            raise DataError(
+                f"{trajectory.id}: {len(ids)} tokens after all that can be shortened was, at most {how.max_length} expected; what is "
+                "trained begins too far from the end. Set max_length higher, or train the last turn only."
+            )
+        ids, mask, roles = ids[kept], mask[kept], roles[kept]
+    if not mask.any():
+        raise DataError(
+            f"{trajectory.id}: no supervised token in {len(ids)} tokens ({length} before truncation). "
+            "Usual cause: no assistant turn, or truncation on the right, which cuts the answer off. Use truncation 'shorten'."
+        )
+    return FlatExample(trajectory.id, ids, mask, roles, _text(trajectory.messages), length - len(ids))
 
 
-def _flatten(trajectory: Trajectory, encoded: Sequence[Encoded], encoder: MessageEncoder, how: _How) -> FlatExample:
-    ids = _joined(encoded, encoder.end_id)
-    roles = np.repeat(_roles(trajectory.messages), [1, *map(len, encoded)])
-    mask = np.zeros(len(ids), dtype=bool)
-    starts = np.cumsum([1, *map(len, encoded)])
-    for k in _chosen(trajectory, how.supervise):
+def _mask(trajectory: Trajectory, encoded: Sequence[Encoded], supervise: Supervise) -> np.ndarray:
+    """(T,) bool, before anything is cut off."""
+    starts = np.cumsum([1, *map(len, encoded)])  # of each message in the ids, and their end
+    mask = np.zeros(starts[-1], dtype=bool)
+    for k in _chosen(trajectory, supervise):
         if not encoded[k].aligned:
             raise DataError(
                 f"{trajectory.id}: message {k} (assistant) does not begin at a token boundary: its first token "
@@ -203,23 +240,7 @@ def _flatten(trajectory: Trajectory, encoded: Sequence[Encoded], encoder: Messag
             )
         begin, end = encoded[k].answer
         mask[starts[k] + begin : starts[k] + end] = True
-    length = len(ids)
-    if how.max_length is not None and length > how.max_length:
-        if how.truncation == "refuse":
-            raise DataError(
-                f"{trajectory.id}: {length} tokens, at most {how.max_length} expected. Usual cause: many or long functions. "
-                "Set max_length higher, use the compact rendering, or choose truncation 'left' or 'right'."
-            )
-        kept = np.arange(how.max_length)
-        if how.truncation == "left":
-            kept[1:] += length - how.max_length  # position 0, the leading </s>, stays
-        ids, mask, roles = ids[kept], mask[kept], roles[kept]
-    if not mask.any():
-        raise DataError(
-            f"{trajectory.id}: no supervised token in {len(ids)} tokens ({length} before truncation). "
-            "Usual cause: no assistant turn, or truncation on the right, which cuts the answer off. Use truncation 'left'."
-        )
-    return FlatExample(trajectory.id, ids, mask, roles, _text(trajectory.messages), length - len(ids))
+    return mask
 
 
 def _chosen(trajectory: Trajectory, supervise: Supervise) -> Sequence[int]:
@@ -232,10 +253,6 @@ def _chosen(trajectory: Trajectory, supervise: Supervise) -> Sequence[int]:
             f"{trajectory.id}: message {wrong[0]} is to be trained and is no assistant turn. Usual cause: turns of another example."
         )
     return list(supervise)
-
-
-def _roles(messages: Sequence[Message]) -> np.ndarray:
-    return np.array([0, *(ROLES.index(message.role) for message in messages)], dtype=np.int8)
 
 
 def _text(messages: Sequence[Message]) -> str:

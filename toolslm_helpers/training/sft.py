@@ -15,14 +15,12 @@ from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
 from toolslm_helpers.model.checkpoints import load_model, save_model
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.flatten import IGNORED, FlatDataset, flatten_all
-from toolslm_helpers.training.halves import HALVES, backward_in_parts, one_core_each
+from toolslm_helpers.training.halves import halving_trainer, one_core_each
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     import torch
     from transformers import PreTrainedTokenizerFast
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     from toolslm_helpers.data.records import Trajectory
 
@@ -116,37 +114,13 @@ def trainer_settings(size: Size, seed: int, output_dir: str | Path) -> "SFTConfi
     )
 
 
-def halving_trainer() -> type["SFTTrainer"]:
-    """TRL's trainer, each training step's batch worked through in halves, a core each: the same loss, the same gradient, sooner.
-
-    It needs no GPU and one process, where a batch is one tensor a name; its ``workers`` are those of ``halves.one_core_each``.
-    """
-    import torch
-    from trl import SFTTrainer
-
-    class HalvingTrainer(SFTTrainer):
-        workers: "Executor"
-
-        def training_step(self, model, inputs, num_items_in_batch=None):
-            model.train()
-            inputs = self._prepare_inputs(inputs)
-            if num_items_in_batch is None:  # then TRL takes each half's own mean
-                num_items_in_batch = (inputs["labels"][:, 1:] != IGNORED).sum()
-            parts = zip(*(tensor.chunk(HALVES) for tensor in inputs.values()), strict=True)
-            halves = [dict(zip(inputs, part, strict=True)) for part in parts]
-            parameters = [p for p in model.parameters() if p.requires_grad]
-
-            def share(half):
-                return self.compute_loss(model, half, num_items_in_batch=num_items_in_batch)
-
-            return torch.tensor(backward_in_parts(self.workers, share, halves, parameters))
-
-    return HalvingTrainer
-
-
-def flatten_for(size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast") -> FlatDataset:
-    """The training examples of a size: its length, what it does with longer ones, which turns it trains."""
-    return flatten_all(trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise)
+def flatten_for(
+    size: Size, trajectories: "Iterable[Trajectory]", tokenizer: "PreTrainedTokenizerFast", seed: int = 0
+) -> FlatDataset:
+    """The training examples of a size: its length, what it does with longer ones (by ``seed``), which turns it trains."""
+    return flatten_all(
+        trajectories, tokenizer, max_length=size.max_length, truncation=size.truncation, supervise=size.supervise, seed=seed
+    )
 
 
 def one_epoch(rows: Sequence[dict[str, Any]], batch_size: int, seed: int) -> list[dict[str, Any]]:
@@ -196,7 +170,7 @@ def train(
     set_seed(seed)
     output_dir = Path(output_dir)
     model, tokenizer = load_start(start or size.model)
-    data = flatten_for(size, trajectories, tokenizer)
+    data = flatten_for(size, trajectories, tokenizer, seed)
     if not data.examples:
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
