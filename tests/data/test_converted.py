@@ -72,6 +72,9 @@ def test_keys_that_are_none(tmp_path: Path, chunk: None) -> None:
     stream = ConvertedStream(tmp_path / "a.json")
     assert [a.query_id for a in stream] == ["1", "3"]
     assert ["expected a query id, found '7'", "expected a colon after '2'"] == [s.reason for s in stream.set_aside]
+    (tmp_path / "a.json").write_text(f'{{"1": {good}, rubbish, "3": {good}}}')
+    stream = ConvertedStream(tmp_path / "a.json")
+    assert [a.query_id for a in stream] == ["1", "3"] and [s.position for s in stream.set_aside] == [1]
     (tmp_path / "a.json").write_text(f'{{"1": {good}, "2"')
     stream = ConvertedStream(tmp_path / "a.json")
     assert len(list(stream)) == 1 and [s.position for s in stream.set_aside] == [1]

@@ -61,16 +61,16 @@ def test_a_word_more_in_the_middle_is_no_prefix() -> None:
 
 
 def test_roles_and_borders_of_messages_count() -> None:
+    beginnings = [[("user", "auser b")], [("user", "a"), ("user", "b")], [("system", "auser b")]]  # the same letters
     same_text = [
-        Trajectory(id="1", query="q", functions=(), messages=(Message(role="user", content="ab"), Message(role="assistant", content="c"))),
         Trajectory(
-            id="2", query="q", functions=(),
-            messages=(Message(role="user", content="a"), Message(role="user", content="b"), Message(role="assistant", content="c")),
-        ),
-        Trajectory(id="3", query="q", functions=(), messages=(Message(role="system", content="ab"), Message(role="assistant", content="c"))),
+            id=str(number), query="q", functions=(),
+            messages=tuple(Message(role=role, content=content) for role, content in [*said, ("assistant", "c")]),
+        )
+        for number, said in enumerate(beginnings, start=1)
     ]  # fmt: skip
     longer = [t.model_copy(update={"id": t.id + "+", "messages": (*t.messages, *row("f a").messages)}) for t in same_text]
-    assert [e.absorbed for e in merge_rows([*same_text, *longer])] == [("1", "1+"), ("2", "2+"), ("3", "3+")]
+    assert [e.absorbed for e in merge_rows([*same_text, *reversed(longer)])] == [("3", "3+"), ("2", "2+"), ("1", "1+")]
 
 
 def test_equal_rows_are_trained_as_often_as_they_stand_there() -> None:

@@ -47,7 +47,8 @@ def test_a_list_that_was_printed_otherwise_is_read_whole(listed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "listed", ["[{'name': 'a'}, {'name': __import__('os')}]", "[{'name': 'a'}, {'name': 'b'", "[7]", "[{'name': 7}]"]
+    "listed",
+    ["[{'name': 'a'}, {'name': __import__('os')}]", "[{'name': 'a'}, {'name': 'b'", "[7]", "[{'name': 7}]", "{{'name': 'a'}}"],
 )
 def test_what_is_no_list_of_functions_is_refused_and_never_run(listed: str) -> None:
     with pytest.raises(ValueError, match="not a Python list of functions"):

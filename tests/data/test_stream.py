@@ -129,6 +129,7 @@ DAMAGES: dict[str, tuple[Callable[[str], str], str, str]] = {
     "cut in the middle": (lambda text: text[: len(text) // 2], "", "broken JSON|next record begins"),
     "cut at its head": (lambda text: text[:3], "", "broken JSON|next record begins"),
     "its head is missing": (lambda text: text[8:], "", "broken JSON|found"),
+    "its first field is cut": (lambda text: text[text.index('"Step') :], "", "found 'Step"),
     "its last bracket is missing": (lambda text: text[:-1], "", "broken JSON"),
     "all its last brackets are missing": (lambda text: text[:-2], "", "next record begins before this one ends"),
     "it ends inside a text": (lambda text: text[:-4], "", "broken JSON"),
@@ -160,6 +161,19 @@ def test_one_damaged_record_is_one_set_aside_and_no_other_is_lost(
     assert (aside.file, aside.position, aside.offset, aside.field) == (str(path), where, offset, field)
     assert re.search(reason if where < 6 else f"{reason}|the file ends", aside.reason)
     assert "\n" not in str(aside) and f"rows.json: [{where}]" in str(aside) and len(str(aside)) < 400
+
+
+def test_an_offset_counts_the_bytes_of_the_file(tmp_path: Path, chunk: None) -> None:
+    rows = [dump(r) for r in ROWS]
+    rows[2]["id"] = rows[5]["id"] = 7
+    text = json.dumps(rows, ensure_ascii=False).replace('"Step 4', '"Step\n4')
+    path = written(tmp_path / "rows.json", b"\xef\xbb\xbf" + text.encode())
+    out, stream = read(path)
+    assert len(out) == 4
+    heads = [path.read_bytes()[aside.offset :][:14] for aside in stream.set_aside]
+    assert heads == [b'{"id": 7, "con', b'{"id": "Step\n4', b'{"id": 7, "con']
+    place = int(re.search(r"byte ([\d,]+)", stream.set_aside[1].reason)[1].replace(",", ""))
+    assert path.read_bytes()[place : place + 2] == b"\n4"
 
 
 def test_two_damaged_records_side_by_side_are_two(tmp_path: Path, chunk: None) -> None:

@@ -28,6 +28,7 @@ Value = tuple[int, Any, str]  # (byte offset, what was decoded, what is wrong); 
 _ROW_STARTS = re.compile(
     r'\]\s*\}\s*,?\s*(?=\{\s*"id"\s*:)|(?=\{\s*"id"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*"conversations"\s*:)|(?=\{\s*"conversations"\s*:\s*\[)'
 )
+_FIELD = re.compile(r'\s*,\s*"(?:[^"\\]|\\.)*"\s*:')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _QUERY_STARTS = re.compile(r'(?=\{\s*"(?:api_list|query_id|query|relevant APIs)"\s*:)')
 
@@ -171,9 +172,9 @@ class FileStream(RecordStream[R]):
         if isinstance(value, dict):
             window.pass_between()
             rest = not window.ended and window.text[window.at] != self.first
-        else:
+        else:  # a value of its own, or what is left of a record whose first bracket is missing: then a field follows
             window.pass_space()
-            rest = not window.ended and window.text[window.at] not in f",{self.brackets[1]}"
+            rest = not window.ended and (window.text[window.at] not in f",{self.brackets[1]}" or window.follows(_FIELD))
         return window.find(self._starts) if rest else True
 
 

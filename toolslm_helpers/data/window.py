@@ -91,6 +91,12 @@ class Window:
         """Passes white space."""
         self._pass(_SPACE)
 
+    def follows(self, pattern: re.Pattern[str]) -> bool:
+        """Whether ``pattern`` matches what comes next, of which it sees 65,536 characters at least."""
+        while len(self.text) - self.at < _OVERLAP and self.more():
+            pass
+        return bool(pattern.match(self.text, self.at))
+
     def _pass(self, pattern: re.Pattern[str]) -> str:
         passed = ""
         while True:
