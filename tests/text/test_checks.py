@@ -198,7 +198,7 @@ def test_a_role_that_is_not_the_assistant_s_is_refused_where_the_example_is_made
             FlatExample("x", example.input_ids, example.roles == role, example.roles, example.text)
 
 
-def test_the_trainer_looks_at_every_row(tiny_tokenizer, monkeypatch, tmp_path) -> None:
+def test_the_trainer_looks_at_every_row(tmp_path) -> None:
     from toolslm_helpers.agent.gold import gold_trajectories
     from toolslm_helpers.data.merge import merge_rows, step_rows
     from toolslm_helpers.data.world import build_world
@@ -210,10 +210,12 @@ def test_the_trainer_looks_at_every_row(tiny_tokenizer, monkeypatch, tmp_path) -
     data = gold_trajectories(build_world(), 4)
     merged = merge_rows([row for one in data for row in step_rows(one)])
     assert sft.train(SMOKE, 0, tmp_path / "merged", merged, start=start).examples == 4
-    original = sft.training_rows_of
-    monkeypatch.setattr(sft, "training_rows_of", lambda found: [row | {"labels": row["input_ids"]} for row in original(found)])
+
+    def without_a_mask(found):
+        return [row | {"labels": row["input_ids"]} for row in sft.training_rows_of(found)]
+
     with pytest.raises(DataError, match=rf"{data[0].id}: what is trained begins at token 0"):
-        sft.train(SMOKE, 0, tmp_path / "out", data, start=start)
+        sft.train(SMOKE, 0, tmp_path / "out", data, start=start, rows_of=without_a_mask)
 
 
 def test_the_check_needs_no_particular_tokenizer(small_tokenizer) -> None:

@@ -217,7 +217,7 @@ def train(
         why = f"the first because {data.refused[0][1]}" if data.refused else "because there was none to begin with"
         raise DataError(f"no training example is left: {len(data.refused)} refused, {why}")
     if isinstance(data, Prepared):  # its labels were checked before they were written
-        dataset = prepared_epoch(data, size.batch_size, seed)
+        dataset, counts = prepared_epoch(data, size.batch_size, seed), (len(data), data.tokens, data.supervised)
     else:
         rows = rows_of(data)
         if collator is CheckedCollator:
@@ -226,6 +226,7 @@ def train(
             for row, example in zip(rows, data.examples, strict=True):
                 check_labels(example.id, row["input_ids"], row["labels"], tokenizer, supervise)
         dataset = Dataset.from_list(one_epoch(rows, size.batch_size, seed))
+        counts = len(rows), sum(len(row["input_ids"]) for row in rows), sum(map(supervised_in, rows))
     curve: list[tuple[int, float, float, float]] = []
 
     class Report(TrainerCallback):
@@ -266,9 +267,8 @@ def train(
         module.__name__: module.__version__ for module in (torch, transformers, trl)
     }
     record = SftRecord(
-        size=size.name, seed=seed, start=str(start or size.model), path=str(output_dir), examples=len(rows), refused=data.refused,
-        tokens=sum(len(row["input_ids"]) for row in rows), supervised_tokens=sum(map(supervised_in, rows)), steps=result.global_step,
-        seconds=round(seconds, 1),
+        size=size.name, seed=seed, start=str(start or size.model), path=str(output_dir), examples=counts[0], refused=data.refused,
+        tokens=counts[1], supervised_tokens=counts[2], steps=result.global_step, seconds=round(seconds, 1),
         final_loss=curve[-1][1] if curve else result.training_loss, curve=tuple(curve),
         versions=versions,
         device=str(trainer.args.device),
