@@ -275,8 +275,3 @@ def test_mutations_are_recorded_whole_and_a_trial_stays_in_its_folder(monkeypatc
     mutations.main()
     assert list(read_json(tmp_path / "docs" / "mutations.json")["agents"]) == [mutation.name for mutation in mutations.MUTATIONS]
     assert "held out  2.000" in capsys.readouterr().out
-    monkeypatch.setattr(merge, "counts_file", lambda name: tmp_path / f"{name}.json")
-    monkeypatch.setattr(sys, "argv", ["merge.py", "--record", "2"])
-    assert merge.main() == 0
-    (recorded,) = recorded_savings(tmp_path / "merge.json").savings
-    assert (recorded.model, recorded.examples) == ("opt-mini", 2) and recorded.rows > 2
