@@ -117,8 +117,8 @@ def test_the_ledger_has_a_row_for_each_kind_that_occurs_and_shares_of_what_is_gr
 def test_the_ledger_is_shown_with_its_sums_and_a_bar():
     view = who_is_supervised(LEDGERS)
     lines = view.text.splitlines()
-    assert re.fullmatch(r"user +2 +2 +40.0% █{8} +0 +none", lines[3])
-    assert re.fullmatch(r"assistant: first piece +1 +1 +20.0% █{4} +1 +50.0% █{10}", lines[5])
+    assert re.fullmatch(r"user +2 +2 \(40.0%\) █{4} +none", lines[3])
+    assert re.fullmatch(r"assistant: first piece +1 +1 \(20.0%\) █{2} +1 \(50.0%\) █{5}", lines[5])
     assert lines[-1].split() == ["all", "6", "5", "2"]
 
 

@@ -57,6 +57,9 @@ def test_an_observation_can_choose_what_is_graded():
 def test_a_row_without_room_is_cut_on_the_right_and_loses_its_labels():
     ids, labels = labels_by_splitting(joined(TOY), SMALL, room=40)
     assert len(ids) == len(labels) == 40 and (labels == -100).all()
+    whole = len(SMALL(joined(TOY))["input_ids"])
+    half = graded(joined(TOY), constant=1, room=whole - 8)
+    assert half and LAST.startswith(half) and not half.endswith("</s>"), "half an answer is graded: a cut row is not given up"
 
 
 def test_a_text_is_joined_with_one_end_token_and_an_empty_message_has_no_line():

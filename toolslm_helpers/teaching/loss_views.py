@@ -134,21 +134,23 @@ def ledger_rows(ledgers: Mapping[str, Sequence[Entry]]) -> list[LedgerRow]:
     return rows
 
 
-BAR = 20  # characters of a bar for all of a mask's graded tokens
+BAR = 10  # characters of a bar for all of a mask's graded tokens
 
 
 def who_is_supervised(ledgers: Mapping[str, Sequence[Entry]], title: str = "Who is supervised") -> View:
-    """The ledgers of several masks on the same tokens, side by side: tokens graded, their share of all that are, and that as a bar."""
+    """The ledgers of several masks on the same tokens, side by side: tokens graded, their share of all that are, and that as a bar.
+
+    A bar stands below its number where the page is narrow.
+    """
     rows = ledger_rows(ledgers)
-    header = ["kind of token", "tokens", *(column for name in ledgers for column in (f"graded: {name}", "share"))]
-    lines = []
+    header, lines = ["kind of token", "tokens", *(f"graded: {name}" for name in ledgers)], []
     for row in rows:
-        lines.append([row.kind, f"{row.tokens:,}"])
-        for graded, share in zip(row.graded, row.shares, strict=True):
-            lines[-1] += [f"{graded:,}", f"{share:6.1%} {'█' * round(BAR * share)}".rstrip() if graded else "none"]
-    sums = [sum(row.graded[k] for row in rows) for k in range(len(ledgers))]
-    lines.append(["all", f"{sum(row.tokens for row in rows):,}", *(cell for total in sums for cell in (f"{total:,}", ""))])
-    styles = [[f"white-space:pre;background:{ROLE_TINTS.get(line[0].split(':')[0], PLAIN)}"] * len(header) for line in lines]
+        graded = zip(row.graded, row.shares, strict=True)
+        bars = [f"{count:,} ({share:.1%}) {'█' * round(BAR * share)}".rstrip() if count else "none" for count, share in graded]
+        lines.append([row.kind, f"{row.tokens:,}", *bars])
+    sums = [f"{sum(row.graded[k] for row in rows):,}" for k in range(len(ledgers))]
+    lines.append(["all", f"{sum(row.tokens for row in rows):,}", *sums])
+    styles = [[f"padding:4px 6px;background:{ROLE_TINTS.get(line[0].split(':')[0], PLAIN)}"] * len(header) for line in lines]
     return _table(title, header, lines, styles)
 
 
@@ -162,11 +164,9 @@ def what_is_graded(pieces: Sequence[str], labels: Mapping[str, Sequence[str]], t
         if len(words) != len(pieces):
             raise ValueError(f"what_is_graded: {name}: {len(words)} labels for {len(pieces)} tokens.")
         lines.append([name, *(visible(word) if word else "·" for word in words)])
+    plain, strong = (f"padding:4px 5px;background:{tint}" for tint in (PLAIN, HIGHLIGHT))  # narrow: there are many columns
     styles = [
-        [
-            f"background:{HIGHLIGHT};font-weight:bold" if k and j and cell != "·" else f"background:{PLAIN}"
-            for j, cell in enumerate(line)
-        ]
+        [f"{strong};font-weight:bold" if k and j and cell != "·" else plain for j, cell in enumerate(line)]
         for k, line in enumerate(lines)
     ]
     return _table(title, header, lines, styles)
