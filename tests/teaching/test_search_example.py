@@ -20,6 +20,11 @@ TREE = search(WORLD, QUERY, MOVES)
 GIVE_UP = Move(FINISH.name, {"return_type": "give_up_and_restart"})
 
 
+def nodes(node):
+    """The node and all below it."""
+    return [node, *(below for child in node.children for below in nodes(child))]
+
+
 def test_the_example_asks_for_two_values_beside_an_api_that_is_of_no_use():
     assert len(QUERY.plan) == 2 and all(step.entity in QUERY.query.query for step in QUERY.plan)
     needed = {(call.tool_name, call.api_name) for step in QUERY.plan for call in step.calls}
@@ -43,6 +48,7 @@ def test_after_a_give_up_it_goes_two_steps_back_and_a_state_is_tried_twice():
     rows = move_rows(TREE)
     assert [row.depth for row in rows] == [0, 1, 2, 1, 2, 3, 2, 3]
     assert [row.attempt for row in rows] == [1, 1, 1, 2, 1, 1, 2, 1]
+    assert [node.observation_code for node in nodes(TREE.tree.tree) if node.pruned] == [Status.GAVE_UP] * 2
     call = MOVES[1]
     # Two give-ups in a row: from depth 1 back to the root, its second try, and again; then nothing is left to try.
     failed = search(WORLD, QUERY, [MOVES[0], GIVE_UP, MOVES[0], GIVE_UP])
