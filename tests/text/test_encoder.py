@@ -136,8 +136,12 @@ def test_the_tokenizers_of_the_workbook_join(tiny_tokenizer, spaced_tokenizer, s
     )
 
 
-def test_opts_tokenizer_joins(opt_tokenizer) -> None:
+def test_opts_tokenizer_joins(opt_tokenizer, tmp_path) -> None:
+    from transformers import AutoTokenizer
+
     assert can_join(opt_tokenizer)
+    opt_tokenizer.save_pretrained(tmp_path)
+    assert can_join(AutoTokenizer.from_pretrained(tmp_path)), "and so it does beside a checkpoint"
 
 
 def split(pattern: str):

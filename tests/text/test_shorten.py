@@ -123,9 +123,36 @@ def test_then_apis_go_but_for_those_needed_and_three_more(tiny_tokenizer, render
         assert names == [name for name in NAMES if name in names] and list(one.dropped) == [n for n in NAMES if n in one.dropped]
         assert all(name in one.trajectory.messages[0].content for name in names)
         assert not any(name in one.trajectory.messages[0].content for name in one.dropped)
-        assert {name for name, _ in one.trajectory.tools} >= {name.rpartition("_for_")[2] for name in names}
+        assert {name for name, _ in one.trajectory.tools} == {name.rpartition("_for_")[2] for name in names}
     properties = smallest.trajectory.functions[0].parameters["properties"]
     assert properties == {"place": {"type": "string"}} and not any(own_descriptions(smallest.trajectory))
+
+
+def test_a_tool_goes_with_its_last_api(tiny_tokenizer) -> None:
+    whole, left = conversation(), set()
+    for seed in range(12):
+        found = shorten(whole, tiny_tokenizer, 1, seed, needed_functions(whole)).trajectory
+        offering = {function.name.rpartition("_for_")[2] for function in found.functions} - {"Finish"}
+        assert {name for name, _ in found.tools} == offering
+        left.add(len(offering))
+    assert left == {2, 3}
+    unknown = whole.model_copy(update={"tools": (*whole.tools, ("elsewhere", "No API here."))})
+    unknown = rerender(unknown, "toolbench")
+    assert ("elsewhere", "") in shorten(unknown, tiny_tokenizer, 1, 0).trajectory.tools, "it had none from the start"
+
+
+def test_what_its_mark_would_not_shorten_stays(tiny_tokenizer) -> None:
+    mark = " ...[28 characters cut]... "
+    for length, cut in ((64 + len(mark), 0), (64 + len(mark) + 1, len(mark) + 1)):
+        found = shorten(conversation(observation="x" * length), tiny_tokenizer, 1, 0)
+        assert found.observation_characters_cut == cut
+        assert len(found.trajectory.messages[3].content) == (length if not cut else 64 + len(mark))
+
+
+def test_the_compact_rendering_lists_no_finish(tiny_tokenizer) -> None:
+    found = shorten(conversation("compact"), tiny_tokenizer, 1, 0).trajectory
+    assert "Finish" not in {function.name for function in found.functions}
+    assert rerender(found, "compact") == found
 
 
 def test_last_the_instructions(tiny_tokenizer) -> None:

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from toolslm_helpers.agent.gold import gold_trajectories
 from toolslm_helpers.data.merge import merge_rows, step_rows
+from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.data.rows import TrajectoryStream
+from toolslm_helpers.data.stream import RowStream
 from toolslm_helpers.data.toolbench import write_rows
 from toolslm_helpers.data.world import build_world
 from toolslm_helpers.files import DataError, WorkbookError, repository_root
 from toolslm_helpers.sizes import FULL
 from toolslm_helpers.text.flatten import flatten_all
-from toolslm_helpers.text.tokenizer import load_small_tokenizer
+from toolslm_helpers.text.tokenizer import SPECIAL_TOKENS, _with_opt_habits, load_small_tokenizer
 from toolslm_helpers.training import prepare as module
 from toolslm_helpers.training.prepare import Plan, prepare, tokenizer_of
 from toolslm_helpers.training.shards import Prepared
@@ -108,6 +111,55 @@ def test_merged_rows_are_trained_once_each(source, tmp_path) -> None:
     assert_equal(Prepared(tmp_path / "out"), expected.examples)
     assert found.rows == len(ROWS) == found.rows_in_examples and found.examples == len(expected) < len(ROWS)
     assert found.supervised == sum(e.supervised for e in flatten_all(ROWS, TOKENIZER, supervise="last").examples)
+
+
+def test_a_merged_example_that_would_lose_a_turn_is_not_made(tmp_path) -> None:
+    """In few tokens the last turn of a row fits, and the first of a merged example would be cut off."""
+    rows = [row.model_copy(update={"messages": row.messages[1:], "functions": ()}) for row in ROWS]
+    file = tmp_path / "train.json"
+    file.write_text(
+        json.dumps([{"id": row.id, "conversations": [m.model_dump(by_alias=True) for m in row.messages]} for row in rows])
+    )
+
+    class Rows(RowStream):
+        def _record(self, value):
+            row = super()._record(value)
+            return Trajectory(id=row.id, query="", functions=(), messages=row.conversations)
+
+    alone = flatten_all(rows, TOKENIZER, supervise="last")
+    longest_target = max(example.supervised for example in alone.examples) + 3  # </s>, the delimiter, the line break
+    for truncation in ("left", "shorten"):
+        plan = replace(PLAN, max_length=longest_target, truncation=truncation, merge=True)
+        found = prepare(lambda start: Rows(file, start), TOKENIZER, tmp_path / truncation, plan)
+        assert found.rows_in_examples == len(rows) and found.supervised == alone.supervised
+        assert found.examples > len({row.query for row in rows}), "all were merged: the test tests nothing"
+
+
+def test_a_merged_example_that_is_refused_counts_for_its_rows(tmp_path) -> None:
+    """An answer that does not begin at a token boundary is refused, and with it every row that it stands for."""
+    turns = [("user", "u"), ("assistant", "no line break first"), ("function", "f"), ("assistant", "\nx")]
+    messages = tuple(Message(role=role, content=content) for role, content in turns)
+    rows = [Trajectory(id=f"row {k}", query="", functions=(), messages=messages[:k]) for k in (2, 4)]
+    (merged,) = merge_rows(rows)
+    batch = module._Batch([merged], 2)
+    written = module._write(tmp_path / "shard", batch, byte_tokenizer(), replace(PLAN, max_length=None, merge=True))
+    assert (written["rows"], written["rows_in_examples"], written["examples"]) == (2, 0, 0)
+    ((name, reason, rows_lost),) = written["set_aside"]
+    assert (name, rows_lost) == ("row 4", 2) and "token boundary" in reason
+
+
+def byte_tokenizer():
+    """OPT's way of cutting a text up, and a piece for each byte."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=262,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" no no no no"], trainer)
+    return _with_opt_habits(tokenizer)
 
 
 def test_what_is_too_long_to_be_trained_whole_is_not_merged(source, tmp_path) -> None:
@@ -239,6 +291,8 @@ def test_what_is_damaged_or_lost_is_told(source, tmp_path) -> None:
 def test_the_plan_of_a_size_is_the_size_s() -> None:
     plan = Plan.of(FULL, seed=3)
     assert (plan.max_length, plan.truncation, plan.supervise, plan.merge, plan.seed) == (2048, "shorten", "last", False, 3)
+    with pytest.raises(ValueError, match="half an answer"):
+        replace(plan, truncation="right")
 
 
 def test_a_tokenizer_is_found_by_its_folder_or_name(tmp_path, monkeypatch) -> None:

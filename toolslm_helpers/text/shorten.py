@@ -181,7 +181,7 @@ def _shorter_offer(
     offer: _Offer, rendering: Rendering, gone: frozenset[int], descriptions: int | None, instructions: int | None
 ) -> _Offer:
     functions = [function for k, function in enumerate(offer.functions) if k not in gone]
-    if FINISH.name not in {function.name for function in functions}:
+    if rendering == "toolbench" and FINISH.name not in {function.name for function in functions}:
         functions.append(FINISH)  # the rendering adds it: its description gives way like any other
     tools = [tool for tool in offer.tools if _offers(functions, tool[0]) or not _offers(offer.functions, tool[0])]
     before = _described(functions, tools)
@@ -194,8 +194,6 @@ def _shorter_offer(
         listed = str([function.model_dump() for function in functions])  # what ToolBench's rendering ends in
         head, instructions_cut = _head_and_tail(text.removesuffix(listed), instructions)
         text = head + listed
-    if functions[-1] == FINISH:  # unchanged: it goes without saying
-        functions.pop()
     return _Offer(text, tuple(functions), tuple(tools), gone, descriptions_cut, instructions_cut)
 
 

@@ -45,6 +45,10 @@ class Plan:
     seed: int = 0
     shard: int = 2048  # rows; of merged rows, examples
 
+    def __post_init__(self) -> None:
+        if self.truncation == "right":
+            raise ValueError("truncation 'right' cuts answers in half, and half an answer is not trained. Choose another.")
+
     @classmethod
     def of(cls, size: Size, merge: bool = False, seed: int = 0) -> "Plan":
         """The plan of a size."""
