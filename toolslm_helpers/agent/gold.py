@@ -9,13 +9,13 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from toolslm_helpers.agent.search import Step, offered_tools, opening_messages
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi
-from toolslm_helpers.data.goals import PlanStep, WorldQuery
+from toolslm_helpers.data.goals import Call, PlanStep, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of, standardize
 from toolslm_helpers.data.queries import test_queries, train_queries
 from toolslm_helpers.data.records import Message, Trajectory
@@ -23,6 +23,7 @@ from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.toolbench import read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
 from toolslm_helpers.data.trees import chain_tree, training_rows
 from toolslm_helpers.data.values import sentence, spoken
+from toolslm_helpers.data.wording import Need, stated
 from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.files import DataError, atomic_write_json
 from toolslm_helpers.sizes import Size
@@ -35,7 +36,8 @@ RETRY = (Status.TIMEOUT, Status.TOO_MANY_REQUESTS, Status.RATE_LIMIT_PER_MINUTE)
 class _Expert:
     """One episode as the expert plays it: the session with the APIs, the steps so far, and what it thinks next.
 
-    Every thought ends with the need, and the action follows from it: the function that is described so, or Finish if there is none.
+    A thought states the need in plain words, whatever words it was asked in, and the action follows from it: the function that is
+    described so, with the values that the need names. Where no call can follow, the thought says why.
     """
 
     session: Session
@@ -52,26 +54,34 @@ class _Expert:
 
     def look_up(self, step: PlanStep) -> bool:
         """Calls APIs until one yields the step's value: again after a passing failure, another one after a lasting failure."""
-        self.thought = need = f"I need the {step.attribute} of {step.entity}." if step.entity else f"I need the {step.attribute}."
+        self.thought = need = stated(step.need)
         for call in step.calls:
             name = self.names[call.tool_name, call.api_name]
             code = self.act(name, dict(call.arguments) | dict(step.asked))
             if step.asked and code == Status.ERROR_MESSAGE:
-                self.thought = f"The {next(iter(step.asked))} is too large. {need}"
+                need = stated(_lowered(step, call))
+                self.thought = f"Too large. {need}"
                 code = self.act(name, call.arguments)
             if code in RETRY:
                 self.thought = f"Try again. {need}"
                 code = self.act(name, call.arguments)
             if code == Status.OK:
                 return True
-            self.thought = f"Try another API. {need}"
+            self.thought = f"Not that one. {need}"
         return False
+
+
+def _lowered(step: PlanStep, call: Call) -> Need:
+    """The need with the largest value that the API takes in place of the one that was asked: "with a limit of 8", not 30."""
+    ((parameter, asked),) = step.asked.items()
+    extras = tuple(extra.replace(str(asked), str(call.arguments[parameter])) for extra in step.need.extras)
+    return replace(step.need, extras=extras)
 
 
 def gold_answer(query: WorldQuery) -> str:
     """The answer the expert gives: one sentence for each value that was asked for; the values on the way there are left out."""
-    on_the_way = {step.entity for step in query.plan}
-    return " ".join(sentence(s.attribute, s.entity, s.value) for s in query.plan if spoken(s.value) not in on_the_way)
+    on_the_way = {step.need.entity for step in query.plan}
+    return " ".join(sentence(s.need.attribute, s.need.entity, s.value) for s in query.plan if spoken(s.value) not in on_the_way)
 
 
 def play(world: World, query: WorldQuery) -> tuple[Step, ...]:
@@ -82,9 +92,11 @@ def play(world: World, query: WorldQuery) -> tuple[Step, ...]:
         expert.thought = "Done."
         expert.act(FINISH.name, {"return_type": "give_answer", "final_answer": gold_answer(query)})
     elif query.goal.kind == "ask":
-        answer = f"Please tell me the {query.goal.missing[0]}."
-        expert.act(FINISH.name, {"return_type": "give_answer", "final_answer": answer})
+        missing = query.goal.missing[0]
+        expert.thought += f" The {missing} is missing."
+        expert.act(FINISH.name, {"return_type": "give_answer", "final_answer": f"Please tell me the {missing}."})
     else:
+        expert.thought += " No other API tells it." if expert.steps else " No API tells it."
         expert.act(FINISH.name, {"return_type": "give_up_and_restart"})
     return tuple(expert.steps)
 

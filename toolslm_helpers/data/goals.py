@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from toolslm_helpers.data.records import Query
+from toolslm_helpers.data.wording import Need
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class PlanStep:
-    """One value an expert would look up: the attribute of an entity, and the calls that yield it, in the order of the API list.
+    """One value an expert would look up: what is needed, and the calls that yield it, in the order of the API list.
 
     Without ``calls`` it cannot be looked up: no API tells it, or the query does not say what the call needs (such as the entity, "").
     ``asked`` is an argument as the user said it where no API accepts it so: {"days": 30} where at most 7 are allowed.
     """
 
-    attribute: str
-    entity: str
+    need: Need
     value: object
     calls: tuple[Call, ...]
     asked: Mapping[str, object]

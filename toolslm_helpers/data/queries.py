@@ -22,7 +22,8 @@ from toolslm_helpers.files import WorkbookError
 
 MAX_PROMPT_CHARACTERS = 620  # a prompt with its APIs then fits in 384 tokens of the small tokenizer; a test holds it
 TEST_QUERIES = {name: 100 if name == "G3_instruction" else 200 for name in SETS}
-ASK_SHARE, GIVE_UP_SHARE = 0.07, 0.06
+TEST_SHARES = (0.07, 0.06)  # of the queries that lack something, and of those that no API can help with
+TRAINING_SHARES = (0.12, 0.10)  # more of them than a user would send: each shows a decision that the others do not
 TRAINING_MIX = {"G1": 0.45, "G2": 0.40, "G3": 0.15}
 
 
@@ -86,7 +87,7 @@ class QueryDrawer:
             if all(_works(step, self.world) for step in plan) != (kind == "answer"):
                 raise _Unsuitable
         else:
-            plan = tuple(PlanStep(want.need.attribute, want.entity, None, (), {}) for want in wants)
+            plan = tuple(PlanStep(want.need, None, (), {}) for want in wants)
         needs = (
             [Need(wants[1].api.attribute, wants[0].api.kind, wants[0].entity, wants[1].said, via=wants[0].api.attribute)]
             if chained
@@ -173,7 +174,7 @@ class QueryDrawer:
             value = self.world.value(api, api.attribute, api.fields[0][1], want.entity, argument.get(api.extra))
             calls = tuple(Call(*o.key, {o.entity_parameter: want.entity} | argument) for o in listed if o.meaning == api.meaning)
             asked = {} if argument == want.argument else want.argument
-            steps.append(PlanStep(api.attribute, want.entity, value, calls, asked))
+            steps.append(PlanStep(want.need, value, calls, asked))
         return tuple(steps)
 
 
@@ -206,7 +207,7 @@ def _forget(rng: random.Random, want: _Want) -> tuple[_Want, tuple[str, ...]]:
     extra = (str(want.api.extra),) if want.api.extra_required else ()
     if extra and rng.random() < 0.5:
         return replace(want, argument={}, said=()), extra
-    return replace(want, entity="", argument={}, said=()), (want.api.entity_parameter.replace("_", " "), want.api.kind, *extra)
+    return replace(want, entity="", argument={}, said=()), (want.api.kind, want.api.entity_parameter.replace("_", " "), *extra)
 
 
 def _works(step: PlanStep, world: World) -> bool:
@@ -237,9 +238,9 @@ def _drawer(world: World) -> QueryDrawer:
     return QueryDrawer(world)
 
 
-def _kinds(count: int, stream: str) -> list[str]:
-    """Goals of ``count`` queries in random order, with exactly the shares above: asking back and giving up stay rare in every set."""
-    ask, give_up = round(count * ASK_SHARE), round(count * GIVE_UP_SHARE)
+def _kinds(count: int, stream: str, shares: tuple[float, float]) -> list[str]:
+    """Goals of ``count`` queries in random order, with exactly the ``shares`` of asking back and giving up."""
+    ask, give_up = (round(count * share) for share in shares)
     kinds = ["ask"] * ask + ["give_up"] * give_up + ["answer"] * (count - ask - give_up)
     random.Random(stream).shuffle(kinds)
     return kinds
@@ -253,18 +254,19 @@ def test_queries(world: World, set_name: str) -> tuple[WorldQuery, ...]:
     group, scope = set_name.split("_")
     pool = "train" if scope == "instruction" else scope
     first = (SETS.index(set_name) + 1) * 10_000
-    kinds = _kinds(TEST_QUERIES[set_name], f"{world.seed} {set_name} kinds")
+    kinds = _kinds(TEST_QUERIES[set_name], f"{world.seed} {set_name} kinds", TEST_SHARES)
     return tuple(_drawer(world).draw(f"{set_name} {k}", kind, group, pool, first + k, set_name) for k, kind in enumerate(kinds))
 
 
 @lru_cache(maxsize=4)
 def train_queries(world: World, count: int) -> tuple[WorldQuery, ...]:
-    """``count`` training queries over the seen tools. Each thousand has the proportions of ``TRAINING_MIX`` and the shares of a test
-    set; the first thousands are the same for every count."""
+    """``count`` training queries over the seen tools. Each thousand has the proportions of ``TRAINING_MIX`` and ``TRAINING_SHARES``;
+    the first thousands are the same for every count."""
     queries = []
     for k in range(0, count, 1000):
         groups = random.Random(f"{world.seed} groups {k}").choices(list(TRAINING_MIX), list(TRAINING_MIX.values()), k=1000)
-        drawn = list(zip(_kinds(1000, f"{world.seed} train kinds {k}"), groups, strict=True))[: count - k]
+        kinds = _kinds(1000, f"{world.seed} train kinds {k}", TRAINING_SHARES)
+        drawn = list(zip(kinds, groups, strict=True))[: count - k]
         queries += [
             _drawer(world).draw(f"train {k + i}", kind, group, "train", 1_000_000 + k + i, "train")
             for i, (kind, group) in enumerate(drawn)

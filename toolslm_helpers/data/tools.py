@@ -18,6 +18,7 @@ from toolslm_helpers.files import DataError
 EXTRA_TYPES = {name: kind for name, kind, _ in EXTRA_PARAMETERS}
 PASSING_FAULTS = ("rate_limit", "timeout")  # the same call works the second time
 LASTING_FAULTS = ("not_found", "unsubscribed")  # it never works; another API may
+COINED_KIND_SHARE = 0.35  # of the training tools
 
 _HANDWRITTEN = Path(__file__).with_name("handwritten.toml")
 _API_LINE = re.compile(
@@ -66,9 +67,9 @@ class Tool:
     by_hand: bool = False
 
 
-def describe(rng: random.Random, attribute: str, kind: str, extra: str | None) -> str:
-    """What an API's documentation says it does."""
-    tail = f" by {extra}" if extra else ""
+def describe(rng: random.Random, attribute: str, kind: str, extra: str | None, required: bool) -> str:
+    """What an API's documentation says it does, and by which further parameter: "by year", or, where it may be left out, "by year if given"."""
+    tail = "" if not extra else f" by {extra}" if required else f", by {extra} if given"
     return rng.choice((f"{attribute.capitalize()} of {article(kind)}{tail}.", f"Returns the {attribute} of {article(kind)}{tail}.",
                        f"Get the {attribute} for {article(kind)}{tail}.", f"The {attribute} of one {kind}{tail}.",
                        f"Look up the {attribute} of any {kind}{tail}."))  # fmt: skip
@@ -106,11 +107,8 @@ def _make_api(rng: random.Random, category: str, tool: str, taken: set[str], mea
     while name in taken:
         name += f"_{rng.randint(2, 9)}"
     entity = rng.choice((meaning.kind, meaning.kind, meaning.kind, f"{meaning.kind}_name", "name"))
-    return replace(
-        meaning,
-        entity_parameter=entity,
-        api=_record(category, tool, name, describe(rng, meaning.attribute, meaning.kind, meaning.extra), entity, meaning),
-    )
+    description = describe(rng, meaning.attribute, meaning.kind, meaning.extra, meaning.extra_required)
+    return replace(meaning, entity_parameter=entity, api=_record(category, tool, name, description, entity, meaning))
 
 
 def _record(category: str, tool: str, name: str, description: str, entity: str, meaning: WorldApi) -> Api:
@@ -146,8 +144,11 @@ _NO_API = Api(category_name="", tool_name="", api_name="")
 
 def make_tool(rng: random.Random, theme: Theme, name: str, held_out: bool, seen: bool, earlier: list[Tool]) -> Tool:
     """A tool of two to five APIs. Some repeat what an ``earlier`` tool of the category tells (a stand-in), some continue another API of
-    the same tool ("the director of a film", "the age of a director")."""
+    the same tool ("the director of a film", "the age of a director"). A training tool may speak of a kind of thing with a coined name:
+    kinds are parameters' names too, and a model that has only ever written the real ones cannot write an unseen category's."""
     kind, apis, taken = rng.choice(theme.kinds), [], set()
+    if seen and not held_out and rng.random() < COINED_KIND_SHARE:
+        kind = coin_word(rng, False)
     count = rng.choice((2, 3, 3, 4, 4, 5))
     while len(apis) < count:
         names = [a for a, value_kind in (api.fields[0] for api in apis) if value_kind == "p" and " " not in a]

@@ -1,14 +1,15 @@
 """How users ask: requests built from openings, frames, noun phrases and endings, in a training half and a held-out half.
 
 A *template* is the tuple of parts a request was built from. The two halves share no frame and no noun phrase, so no held-out template
-can occur in training; the words they are made of do occur there, as for any reader.
+can occur in training; the words they are made of do occur there, as for any reader. Some training parts hold ``{w}``, a coined word: a
+reader who has met verbs that nobody knows looks past those of a new wording.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolslm_helpers.data.words import article
+from toolslm_helpers.data.words import article, coin_word
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Need:
 @dataclass(frozen=True)
 class Wording:
     """One half of the templates. ``{np}`` is a noun phrase, ``{a}`` an attribute, ``{e}`` an entity, ``{k}`` its kind, ``{ak}``
-    that kind with its article."""
+    that kind with its article, ``{w}`` a coined word that means nothing (in the training half only)."""
 
     openings: tuple[str, ...]
     frames: tuple[str, ...]
@@ -78,13 +79,18 @@ TRAINING = Wording(
             "I lost {np}.", "I never saw {np}.", "I wrote {np} down wrongly, what is it?", "Remind me of {np}.", "Remind me what {np} is.",
             "What was {np} again?", "What exactly is {np}?", "What could {np} be?", "whats {np}", "tell me {np} pls", "need {np}",
             "looking for {np}", "i want {np}", "find {np} asap", "Have a look at {np}, would you?", "If you can, find {np}.",
-            "All I need is {np}.", "I am told to bring {np}.", "Here they want {np}.", "The question is: {np}.", "Question about {np}."),
+            "All I need is {np}.", "I am told to bring {np}.", "Here they want {np}.", "The question is: {np}.", "Question about {np}.",
+            "Please {w} {np}.", "Please {w} {np} for us.", "Could you {w} {np} for me?", "I {w} {np}.", "I {w} what {np} is.", "{w} {np}!",
+            "Would you {w} {np} to us?", "We {w} {np} today.", "Let us {w} {np}.", "What would {w} {np}?", "My {w} wants {np}.",
+            "I am {w} about {np}.", "The {w} asked for {np}.", "Do you {w} {np}?", "I was {w} {np}.", "To {w}: {np}, please.",
+            "Can {np} be {w}?", "You {w} {np}, or so I hear.", "Is {np} {w}?", "It is {np} that we {w}."),
     forgetful=("What is the {a}{x}?", "Tell me the {a}{x}.", "I need the {a}{x}.", "Could you look up the {a}{x}?", "Please check the {a}{x}.",
                "Find the {a}{x} for me.", "Can you tell me the {a}{x}?", "I want to know the {a}{x}.", "Show me the {a}{x}.",
                "Fetch the {a}{x}.", "What about the {a}{x}?", "Let me see the {a}{x}.", "I am curious about the {a}{x}.",
                "The {a}{x}, please.", "Get me the {a}{x}.", "We want the {a}{x}.", "Remind me of the {a}{x}.", "whats the {a}{x}",
                "need the {a}{x}", "Check the {a}{x}.", "Could I see the {a}{x}?", "My teacher asked about the {a}{x}.",
-               "Any idea about the {a}{x}?"),
+               "Any idea about the {a}{x}?", "Please {w} the {a}{x}.", "Could you {w} the {a}{x} for me?", "I {w} the {a}{x}.",
+               "Let us {w} the {a}{x}.", "I {w} what the {a}{x} is.", "My {w} wants the {a}{x}.", "Do you {w} the {a}{x}?"),
     phrases=("the {a} of {e}{x}", "the {a} of {e}{x}", "the {a} for {e}{x}", "{e}'s {a}{x}", "the {a} that {e} has{x}", "the {a}{x} of {e}",
              "the {a} at {e}{x}", "the {a} we know of {e}{x}", "the {a} (for {e}){x}", "the {a} listed for {e}{x}", "the {a} under {e}{x}",
              "the {a} recorded for {e}{x}", "the {a} shown by {e}{x}", "the {a} written down for {e}{x}", "the {a} from {e}{x}",
@@ -92,14 +98,18 @@ TRAINING = Wording(
              *(f"the {{a}}{{x}} {link} {{e}}" for link in _LINKS[:12]), "the {a} that {e} shows{x}", "the {a} which {e} has{x}",
              "the {a} that {e} reports{x}", "{e}'s own {a}{x}", "the {a} {e} has{x}", "for {e} the {a}{x}", "for {e}, the {a}{x}",
              "as for {e}, the {a}{x}", "{e}: the {a}{x}", "{e}, the {a}{x}", "{e} {a}{x}", "{a} of {e}{x}", "{a} for {e}{x}",
-             "this {a} of {e}{x}", "a certain {a} of {e}{x}", "the exact {a} of {e}{x}"),
+             "this {a} of {e}{x}", "a certain {a} of {e}{x}", "the exact {a} of {e}{x}", *("the {a} {w} for {e}{x}",) * 3,
+             *("the {a} {w} to {e}{x}",) * 2, "the {a} {w} by {e}{x}", "the {a} on {w} for {e}{x}", "the {a} on {w} of {e}{x}",
+             "the {a} in the {w} of {e}{x}", "the {a} {w} {e}{x}", "the {a} that {w} {e}{x}", "the {a} {w} with {e}{x}"),
     chains=("the {a} of the {via} of {e}{x}", "the {a} of {e}'s {via}{x}", "the {a} for the {via} of {e}{x}",
             "the {a} that the {via} of {e} has{x}", "the {a} listed for the {via} of {e}{x}", "the {a} under {e}'s {via}{x}",
             *(f"the {{a}} {link} the {{via}} {other} {{e}}{{x}}" for link, other in zip(_LINKS[:18], _LINKS[18:36], strict=True)),
             *(f"the {{a}} {link} {{e}}'s {{via}}{{x}}" for link in _LINKS[:12]), "{e}'s {via} and the {a} of that {via}{x}",
-            "{e} has a {via}, and the {a} of that {via}{x}", "the {via} of {e}, more exactly its {a}{x}"),
+            "{e} has a {via}, and the {a} of that {via}{x}", "the {via} of {e}, more exactly its {a}{x}",
+            *("the {a} {w} for the {via} of {e}{x}", "the {a} {w} to the {via} of {e}{x}", "the {a} {w} to {e}'s {via}{x}",
+              "the {a} on {w} for {e}'s {via}{x}", "the {a} of the {via} {w} by {e}{x}", "the {a} {w} {e}'s {via}{x}") * 2),
     entities=("{e}", "{e}", "{k} {e}", "the {k} {e}", "the {k} called {e}", "{e}, {ak},", *("{e}",) * 3, "our {k} {e}", "a {k} called {e}",
-              "that {k}, {e},", '"{e}"', "{e} ({k})", "{e} itself"),
+              "that {k}, {e},", '"{e}"', "{e} ({k})", "{e} itself", "the {k} {w} {e}", "{e} (a {k})", "{e} ({w} {k})"),
     joins=("{1} and {2}", "{1} and also {2}", "{1}, and {2}", "first {1}, then {2}", "{1}, then {2}", "{1}, also {2}",
            "{1} and after that {2}", "{1} along with {2}", "{1} but also {2}", "{1} and then {2}", "{1}; {2}", "{1}, {2}",
            "not only {1} but {2}", "{1} and, if you can, {2}", "at first {1} and later {2}", "{1} next to {2}"),
@@ -132,9 +142,18 @@ def phrase(rng: random.Random, need: Need, wording: Wording) -> tuple[str, str]:
     """(noun phrase, template) for one need, such as ("the annual price of hotel Kelmora in 1987", "the {a} of {e}{x}|{k} {e}")."""
     form = rng.choice(wording.chains if need.via else wording.phrases)
     entity_form = rng.choice(wording.entities)
-    entity = entity_form.format(e=need.entity, k=need.kind, ak=article(need.kind))
-    text = form.format(a=need.attribute, e=entity, x=_extras(need), via=need.via)
+    entity = _fill(rng, entity_form, e=need.entity, k=need.kind, ak=article(need.kind))
+    text = _fill(rng, form, a=need.attribute, e=entity, x=_extras(need), via=need.via)
     return text.replace(",'s", "'s").replace(",)", ")").rstrip(","), f"{form}|{entity_form}"
+
+
+def stated(need: Need) -> str:
+    """A need in one plain sentence, whatever words it was asked in: "I need the annual price of Kelmora in 1987."."""
+    return f"I need the {need.attribute}{f' of {need.entity}' if need.entity else ''}{_extras(need)}."
+
+
+def _fill(rng: random.Random, form: str, **parts: str) -> str:
+    return form.format(w=coin_word(rng, False), **parts) if "{w}" in form else form.format(**parts)
 
 
 def _extras(need: Need) -> str:
@@ -150,7 +169,7 @@ def request(rng: random.Random, needs: Sequence[Need], wording: Wording) -> tupl
     opening, ending = rng.choice(wording.openings), rng.choice(wording.endings)
     if not needs[0].entity:  # forgot to say of whom, or with what
         frame = rng.choice(wording.forgetful)
-        body, template = frame.format(a=needs[0].attribute, x=_extras(needs[0])), frame
+        body, template = _fill(rng, frame, a=needs[0].attribute, x=_extras(needs[0])), frame
     elif len(needs) == 1 or rng.random() < 0.6:  # one frame around all noun phrases
         frame = rng.choice(wording.frames)
         text, template = phrase(rng, needs[0], wording)
@@ -158,14 +177,14 @@ def request(rng: random.Random, needs: Sequence[Need], wording: Wording) -> tupl
             join = rng.choice(wording.joins)
             more, more_template = phrase(rng, need, wording)
             text, template = join.format("", text, more), f"{template}|{join}|{more_template}"
-        body, template = frame.format(np=text), f"{frame}|{template}"
+        body, template = _fill(rng, frame, np=text), f"{frame}|{template}"
     else:  # a sentence for each need
         bodies, templates = [], []
         for k, need in enumerate(needs):
             frame = rng.choice(wording.frames)
             text, inner = phrase(rng, need, wording)
             follow_up = rng.choice(wording.follow_ups) if k else ""
-            bodies.append(_capitalise(follow_up + frame.format(np=text)))
+            bodies.append(_capitalise(follow_up + _fill(rng, frame, np=text)))
             templates.append(f"{follow_up}{frame}|{inner}")
         body, template = " ".join(bodies), "||".join(templates)
     return _capitalise(opening + body + ending), f"{opening}|{template}|{ending}"

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 # OPT-350M's quirks at a hundredth of its width: E smaller than D, post-norm, learned positions with an offset of 2, tied head.
 OPT_MINI = {
     "vocab_size": 1000,
-    "word_embed_proj_dim": 64,  # E
-    "hidden_size": 128,  # D
+    "word_embed_proj_dim": 80,  # E
+    "hidden_size": 160,  # D
     "num_hidden_layers": 4,  # L
-    "num_attention_heads": 4,  # H
-    "ffn_dim": 512,  # F
+    "num_attention_heads": 5,  # H
+    "ffn_dim": 640,  # F
     "max_position_embeddings": 768,
     "do_layer_norm_before": False,
     "dropout": 0.0,  # one pass over the data: nothing is seen twice, nothing needs forgetting

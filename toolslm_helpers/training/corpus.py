@@ -8,12 +8,12 @@ words Thought, Action and Finish, and the tool-calling format, do not occur.
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from toolslm_helpers.data.records import Message
 from toolslm_helpers.data.tools import EXTRA_TYPES, describe, name_api
 from toolslm_helpers.data.values import draw_extra, draw_extra_value, draw_value, sentence, spoken
-from toolslm_helpers.data.wording import TRAINING, Need, phrase, request
+from toolslm_helpers.data.wording import TRAINING, Need, phrase, request, stated
 from toolslm_helpers.data.words import (
     EXTRA_PARAMETERS,
     MODIFIERS,
@@ -86,7 +86,7 @@ def records(rng: random.Random) -> Text:
             record = {_snake(a): v for a, v in values.items()}
             lines.append(json.dumps({kind: entity} | record if layout == 2 else {entity: record}))
     cells = [(entity, a, v) for entity, values in table.items() for a, v in values.items()]
-    for _ in range(rng.randint(2, 4)):
+    for _ in range(rng.randint(3, 6)):
         asked = rng.sample(cells, min(len(cells), rng.choice((1, 1, 2))))
         needs = [Need(a, kind, entity) for entity, a, _ in asked]
         answer = " ".join(sentence(a, entity, v) for entity, a, v in asked)
@@ -115,32 +115,81 @@ def _fields(rng: random.Random, kind: str, extra: str | None) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of a dictionary: what it tells of what, its name, the field for the entity, and a further field that it may have."""
+
+    attribute: str
+    kind: str
+    name: str
+    field: str
+    extra: str | None
+    required: bool
+
+    def line(self, rng: random.Random) -> str:
+        described = describe(rng, self.attribute, self.kind, self.extra, self.required).rstrip(".")
+        kind = "integer" if EXTRA_TYPES.get(self.extra or "") == "number" else "string"
+        extra = f", {self.extra}:{kind}{'' if self.required else '?'}" if self.extra else ""
+        return f"{described}: {self.name}({self.field}:string{extra})"
+
+
+def _entry(rng: random.Random, attribute: str, kind: str) -> _Entry:
+    field = rng.choice((kind, kind, f"{kind}_name", "name", coin_word(rng, False)))
+    extra = rng.choice(EXTRA_PARAMETERS)[0] if rng.random() < 0.35 else None
+    return _Entry(attribute, kind, entry_name(rng, attribute, kind), field, extra, extra is not None and rng.random() < 0.6)
+
+
 def dictionary(rng: random.Random) -> Text:
-    """A dictionary of made-up names with descriptions, then look-ups by what is needed: the answer is a name, copied to the letter."""
+    """A dictionary of made-up names with descriptions, then look-ups by what is needed: the answer states the need, then the entry's
+    name, copied to the letter, and mostly its fields, filled in; or it says what is missing, or that no entry tells it. Of two entries
+    that tell the same the first counts, until the question rules it out."""
     kind, other = _kind(rng), _kind(rng)
-    entries: dict[tuple[str, str], str] = {}
-    lines: list[str] = []
-    for a, _ in _attributes(rng, rng.randint(2, 5)):
-        of = other if rng.random() < 0.25 else kind
-        entries[a, of] = entry_name(rng, a, of)
-        extra = draw_extra(rng, False)[0] if rng.random() < 0.3 else None
-        lines.append(f"{describe(rng, a, of, extra).rstrip('.')}: {entries[a, of]}({_fields(rng, of, extra)})")
-    turns = []
-    for _ in range(rng.randint(2, 4)):
-        (attribute, of), name = rng.choice(list(entries.items()))
-        need = Need(attribute, of, coin_name(rng, False), _said(rng))
-        unknown = _attribute(rng)[0]
-        if rng.random() < 0.12 and all(unknown != a for a, _ in entries):
-            need, name = Need(unknown, of, need.entity), "none"
-        if rng.random() < 0.3:
-            turns.append((f"I need the {need.attribute} of {article(of)}.", f"Entry: {name}"))
-        else:
-            turns.append((_ask(rng, need), f"I need the {need.attribute} of {need.entity}.\nEntry: {name}"))
-    return Text("\n".join(lines), tuple(turns))
+    entries = [_entry(rng, a, other if rng.random() < 0.25 else kind) for a, _ in _attributes(rng, rng.randint(2, 4))]
+    if rng.random() < 0.4:
+        twin = rng.choice(entries)
+        entries.append(replace(twin, name=entry_name(rng, twin.attribute, twin.kind), field=rng.choice((twin.kind, "name"))))
+        rng.shuffle(entries)
+    return Text(
+        "\n".join(entry.line(rng) for entry in entries), tuple(_looked_up(rng, entries) for _ in range(rng.randint(3, 6)))
+    )
+
+
+def _looked_up(rng: random.Random, entries: list[_Entry]) -> tuple[str, str]:
+    """One request for something that an entry tells, or nearly, and the answer."""
+    drawn, entity = rng.choice(entries), coin_name(rng, False)
+    entry, *twins = [other for other in entries if (other.attribute, other.kind) == (drawn.attribute, drawn.kind)]
+    filled: dict[str, object] = {entry.field: entity}
+    said: tuple[str, ...] = ()
+    if entry.extra and (entry.required or rng.random() < 0.5):
+        filled[entry.extra] = draw_extra_value(rng, entry.extra, False)
+        said = (rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == entry.extra]).format(filled[entry.extra]),)
+    draw = rng.random()
+    if draw < 0.12:  # something else is needed, now and then by its modifier only
+        noun = entry.attribute.split()[-1] if rng.random() < 0.3 else _attribute(rng)[0]
+        unknown = f"{rng.choice(MODIFIERS)} {noun}" if " " not in noun and rng.random() < 0.6 else noun
+        if all(unknown != other.attribute for other in entries):
+            need = Need(unknown, entry.kind, entity, said)
+            return _ask(rng, need), f"{stated(need)} No entry tells it."
+    if draw < 0.24:
+        missing = entry.extra if said and entry.required and rng.random() < 0.6 else entry.kind
+        need = Need(entry.attribute, entry.kind, *(("", ()) if missing == entry.kind else (entity, ())))
+        return _ask(rng, need), f"{stated(need)} The {missing} is missing."
+    need, ruled_out = Need(entry.attribute, entry.kind, entity, said), ""
+    if draw < 0.34:
+        return f"I need the {need.attribute} of {article(need.kind)}.", f"Entry: {entry.name}"
+    if draw < (0.7 if twins else 0.42):
+        ruled_out = f"\nNot {entry.name}."
+        if not twins:
+            return _ask(rng, need) + ruled_out, f"{stated(need)} No entry tells it."
+        filled[twins[0].field] = filled.pop(entry.field)
+        filled = dict(sorted(filled.items(), key=lambda item: item[0] == entry.extra))  # the entity's field stands first
+        entry = twins[0]
+    answer = f"{stated(need)}\nEntry: {entry.name}"
+    return _ask(rng, need) + ruled_out, f"{answer}\nFields: {json.dumps(filled)}" if draw < 0.9 else answer
 
 
 def _said(rng: random.Random) -> tuple[str, ...]:
-    return (draw_extra(rng, False)[2],) if rng.random() < 0.2 else ()
+    return (draw_extra(rng, False)[2],) if rng.random() < 0.25 else ()
 
 
 def forms(rng: random.Random) -> Text:
@@ -152,7 +201,7 @@ def forms(rng: random.Random) -> Text:
         extra = rng.choice(EXTRA_PARAMETERS)[0] if rng.random() < 0.6 else None
         signatures.append((_fields(rng, kind, extra), extra))
         lines.append(f"{title}({signatures[-1][0]})")
-    for _ in range(rng.randint(2, 4)):
+    for _ in range(rng.randint(3, 6)):
         k = rng.randrange(len(titles))
         fields, extra = signatures[k]
         key = fields.split(":")[0]
@@ -171,30 +220,41 @@ def forms(rng: random.Random) -> Text:
 def needs_listed(rng: random.Random) -> Text:
     """Requests, each followed by what it asks for, one line a need: wording is peeled off, what matters stays."""
     turns = []
-    for _ in range(rng.randint(3, 4)):
+    for _ in range(rng.randint(4, 7)):
         kind = _kind(rng)
-        needs = [Need(_attribute(rng)[0], kind, coin_name(rng, False)) for _ in range(rng.choice((1, 1, 2)))]
-        turns.append((_ask(rng, *needs), "\n".join(f"I need the {n.attribute} of {n.entity}." for n in needs)))
+        needs = [Need(_attribute(rng)[0], kind, coin_name(rng, False), _said(rng)) for _ in range(rng.choice((1, 1, 2, 3)))]
+        if rng.random() < 0.12:
+            needs = [Need(_attribute(rng)[0], kind, "")]
+        turns.append((_ask(rng, *needs), "\n".join(map(stated, needs))))
     return Text("", tuple(turns))
 
 
 def remaining(rng: random.Random) -> Text:
-    """Requests for several things, some of which are known already: the answer says what comes next, or that nothing does."""
+    """Requests for several things, some of which are known already: the answer says what comes next, or that nothing does. Where one
+    thing leads to the other, the way there comes first, and its name goes into what comes next."""
     turns = []
-    for _ in range(rng.randint(2, 4)):
-        kind = _kind(rng)
-        needs = [Need(_attribute(rng)[0], kind, coin_name(rng, False), _said(rng)) for _ in range(rng.choice((1, 2, 2, 3)))]
-        known = rng.randint(0, len(needs))
-        lines = [_ask(rng, *needs), *(f"Known: the {need.attribute} of {need.entity}." for need in needs[:known])]
-        answer = f"I need the {needs[known].attribute} of {needs[known].entity}." if known < len(needs) else "That is all."
-        turns.append(("\n".join(lines), answer))
+    for _ in range(rng.randint(3, 5)):
+        kind, (attribute, value_kind) = _kind(rng), _attribute(rng)
+        if rng.random() < 0.35:
+            via, entity, between = _attribute(rng)[0].split()[-1], coin_name(rng, False), coin_name(rng, False)
+            asked = _ask(rng, last := Need(attribute, kind, entity, _said(rng), via=via))
+            steps = [(Need(via, kind, entity), between), (replace(last, entity=between, via=""), _value(rng, value_kind))]
+        else:
+            steps = [
+                (Need(a, kind, coin_name(rng, False), _said(rng)), _value(rng, k))
+                for a, k in _attributes(rng, rng.choice((1, 2, 2, 3)))
+            ]
+            asked = _ask(rng, *(need for need, _ in steps))
+        known = rng.randint(0, len(steps))
+        lines = [asked, *(sentence(need.attribute, need.entity, value) for need, value in steps[:known])]
+        turns.append(("\n".join(lines), stated(steps[known][0]) if known < len(steps) else "That is all."))
     return Text("", tuple(turns))
 
 
 def replies(rng: random.Random) -> Text:
     """What somebody needed and the records that came, as JSON: the answer says each value that was needed, and nothing else."""
     turns = []
-    for _ in range(rng.randint(2, 3)):
+    for _ in range(rng.randint(3, 4)):
         lines, answer = [], []
         for _ in range(rng.choice((1, 1, 2, 3))):
             entity, attributes = coin_name(rng, False), _attributes(rng, rng.randint(1, 3))
@@ -263,13 +323,13 @@ def story(rng: random.Random) -> Text:
 
 
 KINDS: dict[Callable[[random.Random], Text], float] = {
-    records: 0.18, dictionary: 0.26, forms: 0.18, replies: 0.12, remaining: 0.06, needs_listed: 0.05, chains: 0.07, repeats: 0.04, story: 0.04,
+    records: 0.16, dictionary: 0.30, forms: 0.12, replies: 0.12, remaining: 0.09, needs_listed: 0.06, chains: 0.07, repeats: 0.04, story: 0.04,
 }  # fmt: skip
 
 
 # Instruction tuning dwells on what takes longest to learn: finding the one entry that fits, and copying its name to the letter.
 ASKED: dict[Callable[[random.Random], Text], float] = {
-    dictionary: 0.34, forms: 0.22, replies: 0.16, records: 0.08, remaining: 0.08, chains: 0.06, needs_listed: 0.06,
+    dictionary: 0.40, forms: 0.10, replies: 0.16, records: 0.08, remaining: 0.13, chains: 0.05, needs_listed: 0.08,
 }  # fmt: skip
 
 
@@ -277,7 +337,7 @@ def pretraining_texts(seed: str) -> Iterator[str]:
     """An endless, seeded stream of pre-training documents: one text of the kinds above, or two, so that lengths vary."""
     rng = random.Random(f"pretraining {seed}")
     while True:
-        texts = [kind(rng) for kind in rng.choices(list(KINDS), list(KINDS.values()), k=rng.choice((1, 1, 1, 2)))]
+        texts = [kind(rng) for kind in rng.choices(list(KINDS), list(KINDS.values()), k=rng.choice((1, 1, 1, 1, 1, 2)))]
         yield (
             "\n\n".join("\n".join(filter(None, [t.context, *(part for turn in t.turns for part in turn)])) for t in texts) + "\n"
         )

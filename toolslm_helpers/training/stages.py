@@ -59,8 +59,8 @@ def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, co
 
 
 STAGES = {
-    "base": Stage("base", None, 2_400, 2e-2, 4e-3, _pretraining_documents),
-    "instruct": Stage("instruct", "base", 6_000, 5e-3, 1e-3, _instruction_documents),
+    "base": Stage("base", None, 1_800, 2e-2, 4e-3, _pretraining_documents),
+    "instruct": Stage("instruct", "base", 4_600, 5e-3, 1e-3, _instruction_documents),
 }
 
 
