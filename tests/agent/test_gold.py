@@ -1,8 +1,9 @@
 """Gold trajectories are real episodes that solve their queries, and their files are ToolBench's."""
 
 import json
-import warnings
+from collections import Counter
 from dataclasses import replace
+import warnings
 
 import pytest
 
@@ -11,7 +12,9 @@ from toolslm_helpers.agent.virtual_api import Status
 from toolslm_helpers.data.names import FINISH
 from toolslm_helpers.data.queries import train_queries
 from toolslm_helpers.data.toolbench import read_queries, read_rows, read_tool, read_tree, row_of
+from toolslm_helpers.data.wording import stated
 from toolslm_helpers.data.world import build_world
+from toolslm_helpers.evaluation.judges import contains
 from toolslm_helpers.files import data_samples, read_json
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.text.flatten import prompt_ids
@@ -58,15 +61,33 @@ def test_failed_calls_are_recovered_in_each_way(played):
                 assert following.action not in (step.action, FINISH.name)
 
 
-def test_thoughts_say_the_need_and_finish_follows_where_nothing_fits(played):
+def test_thoughts_state_the_need_and_why_nothing_can_follow(played):
+    ends = Counter()
     for query, steps in played:
         *before, last = steps
-        assert all("I need the " in step.thought for step in before)
+        stated_needs = {stated(step.need) for step in query.plan}
+        lowered = any(step.asked for step in query.plan)
+        assert all(
+            any(need in step.thought for need in stated_needs) or (lowered and "I need the " in step.thought) for step in before
+        )
         assert (last.thought == "Done.") == (query.goal.kind == "answer")
         if query.goal.kind != "answer":
-            assert last.thought.endswith(
-                f"I need the {query.plan[-1].attribute}{' of ' * bool(query.plan[-1].entity)}{query.plan[-1].entity}."
-            )
+            need, _, end = last.thought.rpartition(stated(query.plan[-1].need))
+            ends[end] += 1
+            assert need == ("Not that one. " if before else "")
+            assert end in (f" The {(*query.goal.missing, '')[0]} is missing.", f" No {'other ' * bool(before)}API tells it.")
+    assert len(ends) > 5
+
+
+def test_a_call_s_values_stand_in_the_thought_before_it(played):
+    """So that writing a call is copying: who or what is asked about, and every further argument, as it is then called with."""
+    lowered = 0
+    for _, steps in played:
+        for step in steps[:-1]:
+            arguments = json.loads(step.action_input)
+            assert all(contains(step.thought, str(value)) for value in arguments.values()), step
+            lowered += step.thought.startswith("Too large.")
+    assert lowered >= 5
 
 
 def test_prompts_fit(world):

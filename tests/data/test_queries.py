@@ -6,7 +6,7 @@ from itertools import chain, islice
 import pytest
 
 from toolslm_helpers.data import wording
-from toolslm_helpers.data.queries import TEST_QUERIES, test_queries, train_queries
+from toolslm_helpers.data.queries import TEST_QUERIES, TEST_SHARES, TRAINING_SHARES, test_queries, train_queries
 from toolslm_helpers.data.words import MONTHS, SEEN_THEMES, UNSEEN_THEMES, is_held_out
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.files import WorkbookError
@@ -39,10 +39,11 @@ def test_as_many_as_tooleval(held_out):
 
 
 def test_asking_and_giving_up_stay_rare(held_out, training):
-    for queries in (*held_out.values(), training):
+    for queries, shares in (*((queries, TEST_SHARES) for queries in held_out.values()), (training, TRAINING_SHARES)):
         kinds = Counter(q.goal.kind for q in queries)
-        assert 0 < kinds["ask"] and 0 < kinds["give_up"]
-        assert kinds["ask"] + kinds["give_up"] <= 0.15 * len(queries)
+        assert 0 < kinds["give_up"] <= kinds["ask"]
+        assert kinds["ask"] + kinds["give_up"] == pytest.approx(sum(shares) * len(queries), abs=1)
+    assert sum(TEST_SHARES) < sum(TRAINING_SHARES) <= 0.15 + 1e-9
 
 
 def test_sets_mean_what_toolbench_means(world, held_out):
@@ -71,7 +72,7 @@ def test_every_fact_comes_from_each_of_its_calls(world, held_out, training):
             for call in step.calls:
                 reply = world.respond(call.tool_name, call.api_name, call.arguments, attempt=1)
                 if not reply.error:
-                    values.append(reply.response[step.attribute.replace(" ", "_")])
+                    values.append(reply.response[step.need.attribute.replace(" ", "_")])
             assert all(value == step.value for value in values)
             assert values or q.goal.kind != "answer"
         if q.goal.kind == "ask":
@@ -83,7 +84,7 @@ def test_asking_back_is_due_only_where_something_lacks(world, held_out, training
         said = set(q.values)
         assert all(value in q.query.query for value in said)
         if q.goal.kind == "answer":
-            assert all(step.entity in said or step.entity in q.goal.allowed for step in q.plan)
+            assert all(step.need.entity in said or step.need.entity in q.goal.allowed for step in q.plan)
 
 
 def test_nothing_of_a_test_query_is_in_training(held_out, training):

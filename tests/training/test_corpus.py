@@ -4,10 +4,12 @@ import itertools
 import json
 import random
 import re
+from collections import Counter
 
 import pytest
 
 from toolslm_helpers.data.values import sentence
+from toolslm_helpers.data.words import EXTRA_PARAMETERS
 from toolslm_helpers.training.corpus import (
     KINDS,
     chains,
@@ -21,6 +23,9 @@ from toolslm_helpers.training.corpus import (
     replies,
 )
 
+# A need, stated: its attribute, of whom, and what else was said ("in 1987").
+EXTRA = "|".join(form.split("{")[0] for *_, form in EXTRA_PARAMETERS)
+NEED = re.compile(rf"I need the (.+?)(?: of ([A-Z]\w*(?: [A-Z]\w*)?)(?: ((?:{EXTRA}).+?))?)?\.")
 PROTOCOL = re.compile(r"Thought|Action|Finish|Observation|return_type|final_answer|\"error\"|\btool", re.IGNORECASE)
 
 
@@ -35,20 +40,40 @@ def test_no_tool_calling_format_before_fine_tuning():
     assert not [match.group() for text in seen if (match := PROTOCOL.search(text))]
 
 
-def test_an_entry_is_the_one_described_so():
-    unknown = 0
+def test_an_entry_is_the_first_that_is_described_so_and_not_ruled_out():
+    seen = Counter()
     for text in texts(dictionary):
-        entries = dict(re.fullmatch(r"(.+): (\w+)\(.+\)", line).groups()[::-1] for line in text.context.splitlines())
-        for _, answer in text.turns:
-            name = answer.rpartition("Entry: ")[2]
-            unknown += name == "none"
-            assert name == "none" or name in entries
-            if said := re.match(r"I need the (.+) of (.+)\.\n", answer):
-                fitting = [
-                    n for n, description in entries.items() if re.search(rf"(^|the ){said[1]}( of| for|$)", description, re.I)
-                ]
-                assert fitting == ([] if name == "none" else [name]), (text, answer)
-    assert unknown > 10
+        lines = [re.fullmatch(r"(.+): (\w+)\((.+)\)", line).groups() for line in text.context.splitlines()]
+        for question, answer in text.turns:
+            need = NEED.match(answer)
+            if need is None:
+                assert answer.removeprefix("Entry: ") in [name for _, name, _ in lines]
+                continue
+            attribute, entity, extra = need.groups("")
+            assert all(part in question for part in (attribute, entity, extra))
+            ruled_out = question.rpartition("\nNot ")[2].rstrip(".")
+            fitting = [
+                line for line in lines if re.search(rf"(^|the ){attribute}( of| for)", line[0], re.I) and line[1] != ruled_out
+            ]
+            seen["ruled out"] += ruled_out != question.rstrip(".")
+            if answer.endswith(" No entry tells it."):
+                seen["unknown"] += 1
+                assert not fitting
+            elif missing := re.search(r" The (\w+) is missing\.$", answer):
+                seen["missing"] += 1
+                assert not (extra if f" by {missing[1]}" in fitting[0][0] else entity)
+            else:
+                assert re.search(r"\nEntry: (\w+)", answer)[1] == fitting[0][1], (text, answer)
+            if filled := re.search(r"\nFields: (.+)$", answer):
+                seen["filled"] += 1
+                fields = dict(field.split(":") for field in fitting[0][2].split(", "))
+                values = json.loads(filled[1])
+                assert (
+                    values.keys() <= fields.keys()
+                    and {f for f, kind in fields.items() if not kind.endswith("?")} <= values.keys()
+                )
+                assert all(str(value) in question for value in values.values())
+    assert min(seen.values()) > 20 and len(seen) == 4
 
 
 def test_a_form_is_filled_with_what_was_said():
@@ -83,11 +108,14 @@ def test_an_answer_is_in_the_text(kind):
 
 
 def test_needs_are_all_listed():
+    forgetful = 0
     for text in texts(needs_listed):
         for question, answer in text.turns:
             for line in answer.splitlines():
-                attribute, entity = re.fullmatch(r"I need the (.+) of (.+)\.", line).groups()
-                assert attribute in question and entity in question
+                attribute, entity, extra = NEED.fullmatch(line).groups("")
+                forgetful += not entity
+                assert attribute in question and entity in question and extra in question
+    assert forgetful > 20
 
 
 def test_every_kind_comes():
@@ -97,18 +125,20 @@ def test_every_kind_comes():
 
 
 def test_what_remains_is_the_first_that_is_not_known():
-    finished = 0
+    finished = led = 0
     for text in texts(remaining):
         for question, answer in text.turns:
-            known = re.findall(r"^Known: (the .+ of .+)\.$", question, re.MULTILINE)
+            asked, *known = question.splitlines()
             assert len(set(known)) == len(known) <= 3
             if answer == "That is all.":
                 finished += 1
                 assert known
             else:
-                attribute, entity = re.fullmatch(r"I need the (.+) of (.+)\.", answer).groups()
-                assert attribute in question and entity in question and f"the {attribute} of {entity}" not in known
-    assert finished > 50
+                attribute, entity, extra = NEED.fullmatch(answer).groups("")
+                assert attribute in asked and extra in asked and not any(f"{attribute} of {entity} " in line for line in known)
+                led += entity not in asked  # the name that the thing before led to
+                assert entity in question
+    assert finished > 50 and led > 50
 
 
 def test_replies_say_what_was_needed_and_nothing_else():

@@ -40,7 +40,7 @@ def rows():
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
     return save_model(
-        new_model(0, hidden_size=32, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1),
+        new_model(0, hidden_size=40, word_embed_proj_dim=20, ffn_dim=64, num_hidden_layers=1),
         tmp_path_factory.mktemp("start") / "model",
     )
 
