@@ -1,6 +1,6 @@
 """How opt-mini's shape and rates were chosen: short runs of both stages, one thing changed at a time, measured on fresh texts.
 
-    python benchmarks/sweep.py [--seeds 0 1] [--base-steps 700] [--instruct-steps 1000] [--only width depth] [--output build/sweep]
+    python benchmarks/sweep.py [--seeds 0 1] [--base-steps 300] [--instruct-steps 300] [--only width depth] [--output build/sweep]
 
 Every run starts from its own random weights, goes through both stages of ``training.stages`` and answers the same fresh texts
 (``training.skills``). A run that is there already is not made again, so a stopped sweep goes on. Writes docs/results/sweep.json, and its
@@ -23,16 +23,12 @@ from toolslm_helpers.training.stages import STAGES, run_stage, tokenizer_texts
 # What is changed -> {its value: (changes of opt-mini's configuration, factor of Muon's rate, share of the steps)}
 VARIANTS = {
     "width": {
-        "96": ({"hidden_size": 96, "ffn_dim": 384, "word_embed_proj_dim": 48}, 1, 1),
-        "192": ({"hidden_size": 192, "ffn_dim": 768, "word_embed_proj_dim": 96}, 1, 1),
+        "128": ({"hidden_size": 128, "num_attention_heads": 4, "ffn_dim": 512, "word_embed_proj_dim": 64}, 1, 1),
+        "192": ({"hidden_size": 192, "num_attention_heads": 6, "ffn_dim": 768, "word_embed_proj_dim": 96}, 1, 1),
     },
-    "depth": {
-        "2": ({"num_hidden_layers": 2}, 1, 1),
-        "3": ({"num_hidden_layers": 3}, 1, 1),
-        "6": ({"num_hidden_layers": 6}, 1, 1),
-    },
-    "tokenizer": {"500": ({"vocab_size": 500}, 1, 1), "2000": ({"vocab_size": 2000}, 1, 1)},
-    "learning rate": {"x 1/8": ({}, 1 / 8, 1), "x 1/2": ({}, 1 / 2, 1), "x 2": ({}, 2, 1)},
+    "depth": {"3": ({"num_hidden_layers": 3}, 1, 1), "6": ({"num_hidden_layers": 6}, 1, 1)},
+    "tokenizer": {"600": ({"vocab_size": 600}, 1, 1), "2000": ({"vocab_size": 2000}, 1, 1)},
+    "learning rate": {"x 1/4": ({}, 1 / 4, 1), "x 2": ({}, 2, 1)},
     "steps": {"half": ({}, 1, 1 / 2), "double": ({}, 1, 2)},
     "norm": {"before": ({"do_layer_norm_before": True}, 1, 1)},
 }
@@ -110,8 +106,8 @@ def report(label: str):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--base-steps", type=int, default=700)
-    parser.add_argument("--instruct-steps", type=int, default=1000)
+    parser.add_argument("--base-steps", type=int, default=300)
+    parser.add_argument("--instruct-steps", type=int, default=300)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--output", type=Path, default=repository_root() / "build" / "sweep")
     asked = parser.parse_args()
