@@ -7,7 +7,7 @@ lookup_by_hand = {
 }
 
 # %% 05.2
-directions = {"paper": 2, "opt-mini": 64, "OPT-350M": 512}  # E: each word is a mixture of the E columns of project_in
+directions = {"paper": 2, "opt-mini": 80, "OPT-350M": 512}  # E: each word is a mixture of the E columns of project_in
 
 # %% 05.3
 sunny_first = {

@@ -146,7 +146,7 @@ def count_of_opt_350m(**wrong):
         ("04.6", {"right": list(range(8)), "left": list(range(5, 13))}, "has lost the `</s>`"),
         ("04.7", lambda names: list(reversed(names))[0], "last of the list"),
         ("05.1", {"one_hot": [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0], [1, 0]], "product": [[0, -1], [-2, -1]]}, "on its side"),
-        ("05.2", {"paper": 4, "opt-mini": 128, "OPT-350M": 1024}, "widths after the projection"),
+        ("05.2", {"paper": 4, "opt-mini": 160, "OPT-350M": 1024}, "widths after the projection"),
         ("05.3", {"word": [-1, -1], "projected": [-1, 0, 1, 1], "x": [6, 7, 8, 8]}, "offset is missing"),
         ("05.4", lambda mask: [2 + sum(mask[:k]) if m else 1 for k, m in enumerate(mask)], "This one is right"),
         ("05.5", {"logits": [-3, 1, 3, 4, 1, -1], "next": 3}, "First with first"),

