@@ -136,8 +136,27 @@ def coin_word(rng: random.Random, held_out: bool) -> str:
         else:
             count = rng.choice((1, 2, 2, 2))
             word = "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS) for _ in range(count))
-        refused = word in _RESERVED or (held_out and word in _REAL) or any(r in word for r in _RUDE)
-        if 4 <= len(word) <= 8 and is_held_out(word) == held_out and not refused:
+        if 4 <= len(word) <= 8 and _may_stand(word, held_out):
+            return word
+
+
+def _may_stand(word: str, held_out: bool) -> bool:
+    """True where a coined word belongs to that split and is none that must not be written."""
+    refused = word in _RESERVED or (held_out and word in _REAL) or any(r in word for r in _RUDE)
+    return is_held_out(word) == held_out and not refused
+
+
+def odd_word(rng: random.Random) -> str:
+    """One lower-case word of 3 to 9 letters of the training split as nobody would coin it: letters at random, or a letter doubled in a
+    coined word. It can be copied only letter by letter."""
+    while True:
+        if rng.random() < 0.5:
+            word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 7)))
+        else:
+            word = coin_word(rng, False)
+            k = rng.randrange(1, len(word))
+            word = word[:k] + word[k - 1] + word[k:]
+        if _may_stand(word, False):
             return word
 
 

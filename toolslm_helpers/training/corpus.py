@@ -13,16 +13,25 @@ from dataclasses import replace
 from toolslm_helpers.data.records import Message
 from toolslm_helpers.data.values import sentence, spoken
 from toolslm_helpers.data.wording import TRAINING, Need, phrase, stated
-from toolslm_helpers.data.words import article, coin_name
-from toolslm_helpers.training.lookups import dictionary, entry_name, forms
-from toolslm_helpers.training.texts import Text, asked_as, draw_attribute, draw_attributes, draw_kind, maybe_extra, training_value
+from toolslm_helpers.data.words import article
+from toolslm_helpers.training.lookups import dictionary, entry_name, errands, forms
+from toolslm_helpers.training.texts import (
+    Text,
+    asked_as,
+    coined_name,
+    draw_attribute,
+    draw_attributes,
+    draw_kind,
+    maybe_extra,
+    training_value,
+)
 
 
 def records(rng: random.Random) -> Text:
     """Records in one of four layouts, then questions about them; one or two things are asked at a time, some are not there."""
     kind, layout = draw_kind(rng), rng.randrange(4)
     attributes = draw_attributes(rng, rng.randint(2, 4))
-    table = {coin_name(rng, False): {a: training_value(rng, k) for a, k in attributes} for _ in range(rng.randint(1, 3))}
+    table = {coined_name(rng): {a: training_value(rng, k) for a, k in attributes} for _ in range(rng.randint(1, 3))}
     lines, turns = [], []
     for entity, values in table.items():
         if layout == 0:
@@ -38,7 +47,7 @@ def records(rng: random.Random) -> Text:
         needs = [Need(a, kind, entity) for entity, a, _ in asked]
         answer = " ".join(sentence(a, entity, v) for entity, a, v in asked)
         if rng.random() < 0.12:
-            needs = [Need(draw_attribute(rng)[0] if rng.random() < 0.5 else asked[0][1], kind, coin_name(rng, False))]
+            needs = [Need(draw_attribute(rng)[0] if rng.random() < 0.5 else asked[0][1], kind, coined_name(rng))]
             answer = f"The {needs[0].attribute} of {needs[0].entity} is not known."
         turns.append((asked_as(rng, *needs), answer))
     return Text("\n".join(lines), tuple(turns))
@@ -54,7 +63,7 @@ def needs_listed(rng: random.Random) -> Text:
     for _ in range(rng.randint(4, 7)):
         kind = draw_kind(rng)
         needs = [
-            Need(draw_attribute(rng)[0], kind, coin_name(rng, False), maybe_extra(rng)) for _ in range(rng.choice((1, 1, 2, 3)))
+            Need(draw_attribute(rng)[0], kind, coined_name(rng), maybe_extra(rng)) for _ in range(rng.choice((1, 1, 2, 3)))
         ]
         if rng.random() < 0.12:
             needs = [Need(draw_attribute(rng)[0], kind, "")]
@@ -69,12 +78,12 @@ def remaining(rng: random.Random) -> Text:
     for _ in range(rng.randint(3, 5)):
         kind, (attribute, value_kind) = draw_kind(rng), draw_attribute(rng)
         if rng.random() < 0.35:
-            via, entity, between = draw_attribute(rng)[0].split()[-1], coin_name(rng, False), coin_name(rng, False)
+            via, entity, between = draw_attribute(rng)[0].split()[-1], coined_name(rng), coined_name(rng)
             asked = asked_as(rng, last := Need(attribute, kind, entity, maybe_extra(rng), via=via))
             steps = [(Need(via, kind, entity), between), (replace(last, entity=between, via=""), training_value(rng, value_kind))]
         else:
             steps = [
-                (Need(a, kind, coin_name(rng, False), maybe_extra(rng)), training_value(rng, k))
+                (Need(a, kind, coined_name(rng), maybe_extra(rng)), training_value(rng, k))
                 for a, k in draw_attributes(rng, rng.choice((1, 2, 2, 3)))
             ]
             asked = asked_as(rng, *(need for need, _ in steps))
@@ -90,7 +99,7 @@ def replies(rng: random.Random) -> Text:
     for _ in range(rng.randint(3, 4)):
         lines, answer = [], []
         for _ in range(rng.choice((1, 1, 2, 3))):
-            entity, attributes = coin_name(rng, False), draw_attributes(rng, rng.randint(1, 3))
+            entity, attributes = coined_name(rng), draw_attributes(rng, rng.randint(1, 3))
             record = {a: training_value(rng, k) for a, k in attributes}
             wanted = rng.choice(attributes)[0]
             lines += [f"I need the {wanted} of {entity}.", json.dumps({_snake(a): v for a, v in record.items()})]
@@ -104,7 +113,7 @@ def chains(rng: random.Random) -> Text:
     kind, lines, turns = draw_kind(rng), [], []
     for _ in range(rng.randint(2, 3)):
         via, (attribute, value_kind) = draw_attribute(rng)[0].split()[-1], draw_attribute(rng)
-        entity, person = coin_name(rng, False), coin_name(rng, False)
+        entity, person = coined_name(rng), coined_name(rng)
         steps = sentence(via, entity, person), sentence(attribute, person, training_value(rng, value_kind))
         lines += steps
         turns.append((asked_as(rng, Need(attribute, kind, entity, via=via)), " ".join(steps)))
@@ -115,7 +124,7 @@ def chains(rng: random.Random) -> Text:
 
 def repeats(rng: random.Random) -> Text:
     """A list of names, words and numbers, said again: plain copying, the root of all the other skills."""
-    items = [rng.choice((lambda: coin_name(rng, False), lambda: entry_name(rng, *(draw_attribute(rng)[0], draw_kind(rng))),
+    items = [rng.choice((lambda: coined_name(rng), lambda: entry_name(rng, *(draw_attribute(rng)[0], draw_kind(rng))),
                          lambda: spoken(training_value(rng, rng.choice("nmdt")))))() for _ in range(rng.randint(4, 9))]  # fmt: skip
     again = rng.choice((items, items[::-1], rng.sample(items, len(items))))
     label = "Backwards" if again == items[::-1] else "Again" if again == items else "Mixed"
@@ -124,7 +133,7 @@ def repeats(rng: random.Random) -> Text:
 
 def story(rng: random.Random) -> Text:
     """A few sentences of prose about one thing, in varied wording; names and values come back later in the text."""
-    kind, entity = draw_kind(rng), coin_name(rng, False)
+    kind, entity = draw_kind(rng), coined_name(rng)
     attributes = [(a, training_value(rng, k)) for a, k in draw_attributes(rng, rng.randint(2, 4))]
     lines = [
         rng.choice(
@@ -156,13 +165,14 @@ def story(rng: random.Random) -> Text:
 
 
 KINDS: dict[Callable[[random.Random], Text], float] = {
-    records: 0.16, dictionary: 0.30, forms: 0.12, replies: 0.12, remaining: 0.09, needs_listed: 0.06, chains: 0.07, repeats: 0.04, story: 0.04,
+    records: 0.12, dictionary: 0.22, errands: 0.18, forms: 0.09, replies: 0.13, remaining: 0.06, needs_listed: 0.06, chains: 0.05,
+    repeats: 0.06, story: 0.03,
 }  # fmt: skip
 
 
 # Instruction tuning dwells on what takes longest to learn: finding the one entry that fits, and copying its name to the letter.
 ASKED: dict[Callable[[random.Random], Text], float] = {
-    dictionary: 0.40, forms: 0.10, replies: 0.16, records: 0.08, remaining: 0.13, chains: 0.05, needs_listed: 0.08,
+    dictionary: 0.27, errands: 0.30, forms: 0.08, replies: 0.16, records: 0.05, remaining: 0.05, chains: 0.03, needs_listed: 0.06,
 }  # fmt: skip
 
 
@@ -170,7 +180,7 @@ def pretraining_texts(seed: str) -> Iterator[str]:
     """An endless, seeded stream of pre-training documents: one text of the kinds above, or two, so that lengths vary."""
     rng = random.Random(f"pretraining {seed}")
     while True:
-        texts = [kind(rng) for kind in rng.choices(list(KINDS), list(KINDS.values()), k=rng.choice((1, 1, 1, 1, 1, 2)))]
+        texts = [kind(rng) for kind in rng.choices(list(KINDS), list(KINDS.values()), k=1 + (rng.random() < 0.12))]
         yield (
             "\n\n".join("\n".join(filter(None, [t.context, *(part for turn in t.turns for part in turn)])) for t in texts) + "\n"
         )

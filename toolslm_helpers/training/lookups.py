@@ -9,20 +9,29 @@ import random
 from dataclasses import dataclass, replace
 
 from toolslm_helpers.data.tools import EXTRA_TYPES, describe, name_api
-from toolslm_helpers.data.values import draw_extra_value
+from toolslm_helpers.data.values import draw_extra_value, sentence
 from toolslm_helpers.data.wording import Need, stated
-from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, article, coin_name, coin_word
-from toolslm_helpers.training.texts import Text, asked_as, draw_attribute, draw_attributes, draw_kind
+from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, article
+from toolslm_helpers.training.texts import (
+    Text,
+    asked_as,
+    coined_name,
+    coined_word,
+    draw_attribute,
+    draw_attributes,
+    draw_kind,
+    training_value,
+)
 
 
 def entry_name(rng: random.Random, attribute: str, kind: str) -> str:
     """A made-up name of an entry: mostly it speaks of what it holds, sometimes it is opaque and only its description tells."""
-    return f"{name_api(rng, attribute, kind)}_{rng.choice(('in', 'from', 'for', 'of'))}_{coin_word(rng, False)}"
+    return f"{name_api(rng, attribute, kind)}_{rng.choice(('in', 'from', 'for', 'of'))}_{coined_word(rng)}"
 
 
 def _fields(rng: random.Random, kind: str, extra: str | None) -> str:
     """The fields of an entry with their types: one for the entity, and now and then a further one that may be optional."""
-    field = rng.choice((kind, kind, f"{kind}_name", "name", coin_word(rng, False)))
+    field = rng.choice((kind, kind, f"{kind}_name", "name", coined_word(rng)))
     text = f"{field}:string"
     if extra:
         text += f", {extra}:{'integer' if EXTRA_TYPES[extra] == 'number' else 'string'}{rng.choice(('', '?'))}"
@@ -47,8 +56,17 @@ class _Entry:
         return f"{described}: {self.name}({self.field}:string{extra})"
 
 
+    def filled(self, rng: random.Random, entity: str) -> tuple[dict[str, object], tuple[str, ...]]:
+        """(its fields, filled in for that entity, how a request says the further one); an optional field is left out now and then."""
+        if not self.extra or not (self.required or rng.random() < 0.5):
+            return {self.field: entity}, ()
+        value = draw_extra_value(rng, self.extra, False)
+        form = rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == self.extra])
+        return {self.field: entity, self.extra: value}, (form.format(value),)
+
+
 def _entry(rng: random.Random, attribute: str, kind: str) -> _Entry:
-    field = rng.choice((kind, kind, f"{kind}_name", "name", coin_word(rng, False)))
+    field = rng.choice((kind, kind, f"{kind}_name", "name", coined_word(rng)))
     extra = rng.choice(EXTRA_PARAMETERS)[0] if rng.random() < 0.35 else None
     return _Entry(attribute, kind, entry_name(rng, attribute, kind), field, extra, extra is not None and rng.random() < 0.6)
 
@@ -70,13 +88,9 @@ def dictionary(rng: random.Random) -> Text:
 
 def _looked_up(rng: random.Random, entries: list[_Entry]) -> tuple[str, str]:
     """One request for something that an entry tells, or nearly, and the answer."""
-    drawn, entity = rng.choice(entries), coin_name(rng, False)
+    drawn, entity = rng.choice(entries), coined_name(rng)
     entry, *twins = [other for other in entries if (other.attribute, other.kind) == (drawn.attribute, drawn.kind)]
-    filled: dict[str, object] = {entry.field: entity}
-    said: tuple[str, ...] = ()
-    if entry.extra and (entry.required or rng.random() < 0.5):
-        filled[entry.extra] = draw_extra_value(rng, entry.extra, False)
-        said = (rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == entry.extra]).format(filled[entry.extra]),)
+    filled, said = entry.filled(rng, entity)
     draw = rng.random()
     if draw < 0.12:  # something else is needed, now and then by its modifier only
         noun = entry.attribute.split()[-1] if rng.random() < 0.3 else draw_attribute(rng)[0]
@@ -102,6 +116,74 @@ def _looked_up(rng: random.Random, entries: list[_Entry]) -> tuple[str, str]:
     return asked_as(rng, need) + ruled_out, f"{answer}\nFields: {json.dumps(filled)}" if draw < 0.9 else answer
 
 
+def errands(rng: random.Random) -> Text:
+    """A dictionary, and requests for one to three things that its entries tell, some of which are known already: the answer states what
+    is needed next and fills in the entry for it, or says that this is all. Where one thing leads to the other, the way there comes
+    first, and the name that was found goes into what comes next."""
+    kind = draw_kind(rng)
+    attributes = dict(draw_attributes(rng, rng.randint(2, 4)))
+    entries = [_entry(rng, attribute, kind) for attribute in attributes]
+    chain: list[_Entry] = []
+    if rng.random() < 0.5 and (via := draw_attribute(rng)[0].split()[-1]) not in attributes and via != kind:
+        last, attributes[via] = draw_attribute(rng), "p"
+        if last[0] not in attributes:
+            attributes[last[0]] = last[1]
+            chain = [replace(_entry(rng, via, kind), extra=None, required=False), _entry(rng, last[0], via)]
+    entries += chain
+    if rng.random() < 0.3:
+        twin = rng.choice(entries)
+        entries.append(replace(twin, name=entry_name(rng, twin.attribute, twin.kind), field=rng.choice((twin.kind, "name"))))
+    rng.shuffle(entries)
+    context = "\n".join(entry.line(rng) for entry in entries)
+    first_of = {(e.attribute, e.kind): e for e in reversed(entries)}  # of two entries that tell the same the first counts
+    chain = [first_of[e.attribute, e.kind] for e in chain]
+    return Text(context, tuple(_errand(rng, entries, list(first_of.values()), chain, attributes) for _ in range(rng.randint(2, 4))))
+
+
+def _errand(
+    rng: random.Random, entries: list[_Entry], choice: list[_Entry], chain: list[_Entry], kinds: dict[str, str]
+) -> tuple[str, str]:
+    """One request over ``choice``, or along the ``chain``, with what is known of it, and what to look up next."""
+    steps: list[tuple[_Entry, Need, object]] = []  # entry, need, and the value that it will tell
+    fills: list[dict[str, object]] = []
+    chained = bool(chain) and rng.random() < 0.5
+    for entry in chain if chained else rng.sample(choice, min(len(choice), rng.choice((1, 2, 2, 3)))):
+        entity = coined_name(rng)
+        if steps and (chained or (entry.kind == steps[-1][0].kind and rng.random() < 0.3)):
+            entity = str(steps[-1][2]) if chained else steps[-1][1].entity
+        filled, said = entry.filled(rng, entity)
+        fills.append(filled)
+        value_kind = "p" if chained and not steps else kinds[entry.attribute]
+        steps.append((entry, Need(entry.attribute, entry.kind, entity, said), training_value(rng, value_kind)))
+    if chained:
+        (_, way, _), (_, end, _) = steps
+        lines = [asked_as(rng, Need(end.attribute, way.kind, way.entity, end.extras, via=way.attribute))]
+    else:
+        lines = [asked_as(rng, *(need for _, need, _ in steps))]
+    known = rng.randint(0, len(steps))
+    in_words = rng.random() < 0.5
+    for _, need, value in steps[:known]:
+        beside = {rng.choice(list(kinds)): training_value(rng, rng.choice("nmdp"))} if rng.random() < 0.5 else {}
+        record = list(({need.attribute: value} | {a: v for a, v in beside.items() if a != need.attribute}).items())
+        rng.shuffle(record)
+        lines += (
+            [sentence(need.attribute, need.entity, value)]
+            if in_words
+            else [stated(need), json.dumps({a.replace(" ", "_"): v for a, v in record})]
+        )
+    if known == len(steps):
+        return "\n".join(lines), "That is all."
+    (entry, need, _), filled = steps[known], fills[known]
+    twins = [e for e in entries if (e.attribute, e.kind) == (entry.attribute, entry.kind) and e is not entry]
+    if rng.random() < (0.5 if twins else 0.08):
+        lines.append(f"Not {entry.name}.")
+        if not twins:
+            return "\n".join(lines), f"{stated(need)} No entry tells it."
+        entry = twins[0]
+        filled = {entry.field: need.entity} | {name: value for name, value in filled.items() if name == entry.extra}
+    return "\n".join(lines), f"{stated(need)}\nEntry: {entry.name}\nFields: {json.dumps(filled)}"
+
+
 def forms(rng: random.Random) -> Text:
     """Forms with named fields, and requests that fill one of them in as JSON: names and numbers are copied, a missing field is said."""
     kind, lines, turns = draw_kind(rng), [], []
@@ -115,7 +197,7 @@ def forms(rng: random.Random) -> Text:
         k = rng.randrange(len(titles))
         fields, extra = signatures[k]
         key = fields.split(":")[0]
-        entity, said = coin_name(rng, False), ()
+        entity, said = coined_name(rng), ()
         filled: dict[str, object] = {key: entity}
         if extra and (not fields.endswith("?") or rng.random() < 0.5):
             filled[extra] = draw_extra_value(rng, extra, False)

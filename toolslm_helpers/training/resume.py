@@ -40,7 +40,7 @@ def load_state(
 ) -> dict[str, Any]:
     """Loads what ``save_state`` wrote into model and optimisers and returns its record; ``record`` itself where nothing was saved.
 
-    Raises WorkbookError where the saved run is another one (other stage, seed or number of steps).
+    Raises WorkbookError where the saved run is another one (other stage, seed, number of steps or of documents).
     """
     from safetensors.torch import load_file
 
@@ -50,7 +50,7 @@ def load_state(
     if not folder.exists():
         return record
     saved = read_json(folder / "record.json")
-    for key in ("stage", "seed", "steps"):
+    for key in ("stage", "seed", "steps", "documents"):
         if saved.get(key) != record[key]:
             raise WorkbookError(
                 f"{folder}: a run with {key} {saved.get(key)!r} was saved there, this one has {record[key]!r}. "

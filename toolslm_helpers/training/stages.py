@@ -5,6 +5,7 @@ A stage can be killed at any step and goes on from its last save: the batch of a
 
 import itertools
 import math
+import os
 import platform
 import random
 import time
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import OPTForCausalLM, PreTrainedTokenizerFast
 
-BATCH = 8  # documents a step
+DOCUMENTS = 64  # a step
 GROUP = 8  # steps whose documents are sorted by length together, so that a batch holds equals
+FIRST = 4  # steps whose loss is recorded one by one
 WARMUP_SHARE = 0.05  # of the steps; then linear decay to zero
 
 
@@ -86,24 +88,43 @@ def make_tokenizer(folder: str | Path) -> Path:
     )
 
 
-def batch_of_step(
-    stage: Stage, tokenizer: "PreTrainedTokenizerFast", seed: int, step: int, cache: dict[int, Any]
-) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(input ids, labels), both (B, T), of one step; a function of seed and step. ``cache`` keeps the group the step belongs to."""
-    import torch
+@dataclass(frozen=True)
+class _Groups:
+    """The batches of a stage, a list of ``GROUP`` at an index: each a function of stage, seed and index alone, whoever asks for it."""
 
-    group = step // GROUP
-    if group not in cache:
-        documents = sorted(stage.documents(tokenizer, f"{seed} {group}", BATCH * GROUP), key=lambda document: len(document[0]))
-        batches = [documents[k : k + BATCH] for k in range(0, len(documents), BATCH)]
-        random.Random(f"{seed} {group}").shuffle(batches)
-        cache.clear()
-        cache[group] = batches
-    batch = cache[group][step % GROUP]
-    longest = min(OPT_MINI["max_position_embeddings"], max(len(ids) for ids, _ in batch))
-    ids = torch.tensor([(ids + [1] * (longest - len(ids)))[:longest] for ids, _ in batch])
-    labels = torch.tensor([(labels + [-100] * (longest - len(labels)))[:longest] for _, labels in batch])
-    return ids, labels
+    stage: Stage
+    tokenizer: "PreTrainedTokenizerFast"
+    seed: int
+    documents: int
+
+    def __getitem__(self, group: int) -> list[tuple["torch.Tensor", "torch.Tensor"]]:
+        import torch
+
+        stream = f"{self.seed} {group}"
+        documents = sorted(self.stage.documents(self.tokenizer, stream, self.documents * GROUP), key=lambda document: len(document[0]))
+        batches = []
+        for k in range(0, len(documents), self.documents):
+            batch = documents[k : k + self.documents]
+            longest = min(OPT_MINI["max_position_embeddings"], len(batch[-1][0]))
+            ids = torch.tensor([(ids + [1] * (longest - len(ids)))[:longest] for ids, _ in batch])
+            labels = torch.tensor([(labels + [-100] * (longest - len(labels)))[:longest] for _, labels in batch])
+            batches.append((ids, labels))
+        random.Random(stream).shuffle(batches)
+        return batches
+
+
+def batches_from(
+    stage: Stage, tokenizer: "PreTrainedTokenizerFast", seed: int, step: int, documents: int = DOCUMENTS, workers: int = 0
+) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+    """(input ids, labels), both (B, T), of ``step`` and every later one; a batch is a function of seed and step.
+
+    ``workers`` processes make them ahead of time: on a GPU a step takes less time than writing its documents.
+    """
+    from torch.utils.data import DataLoader
+
+    groups = itertools.islice(itertools.count(step // GROUP), 1_000_000)
+    loader = DataLoader(_Groups(stage, tokenizer, seed, documents), batch_size=None, sampler=groups, num_workers=workers)
+    return itertools.islice(itertools.chain.from_iterable(loader), step % GROUP, None)
 
 
 def optimizers(model: "OPTForCausalLM", stage: Stage) -> list["torch.optim.Optimizer"]:
@@ -137,15 +158,16 @@ def run_stage(
     seed: int = 0,
     steps: int | None = None,
     start: str | Path | None = None,
+    documents: int = DOCUMENTS,
     save_every: int = 250,
     stop_after: int | None = None,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Runs a stage ("base", "instruct" or one of your own) into the folder ``output``; goes on where an earlier run of it stopped.
 
-    ``start`` is a checkpoint's folder in place of the stage's own, ``steps`` the length of the schedule. ``stop_after`` ends the run
-    early (as a kill would, after a save), ``on_step`` hears (step, steps, loss in nats). Returns the record that training.json holds:
-    data, steps, tokens, seed, curve, versions.
+    ``start`` is a checkpoint's folder in place of the stage's own, ``steps`` the length of the schedule, ``documents`` how many make a
+    step. ``stop_after`` ends the run early (as a kill would, after a save), ``on_step`` hears (step, steps, loss in nats). Returns the
+    record that training.json holds: data, steps, tokens, seed, curve, versions.
     """
     import torch
 
@@ -162,35 +184,42 @@ def run_stage(
     model, tokenizer = load_model(before) if before else (new_model(seed), load_small_tokenizer())
     model.train()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32: three times as fast, and the loss differs in its fourth digit
     model.to(device)
     parts = optimizers(model, stage)
     record = {
         "stage": stage.name,
         "seed": seed,
         "steps": total,
+        "documents": documents,
         "step": 0,
         "tokens": 0,
         "supervised_tokens": 0,
         "seconds": 0.0,
+        "first": [],  # the loss of the first steps, one by one: what a second run of them is compared with
         "curve": [],
         "pending": [],  # losses since the last point of the curve
     }
     record = load_state(output / "resume", model, parts, record)
-    cache: dict[int, Any] = {}
+    workers_of_data = max(1, (os.cpu_count() or 2) - 2) if device == "cuda" else 0
+    batches = batches_from(stage, tokenizer, seed, record["step"], documents, workers_of_data)
+    parts_of_batch = HALVES if device == "cpu" else 1
     began = time.perf_counter() - record["seconds"]
     parameters = list(model.parameters())
     with one_core_each() as workers:
         while record["step"] < min(total, stop_after or total):
             step = record["step"]
-            ids, labels = (x.to(device) for x in batch_of_step(stage, tokenizer, seed, step, cache))
+            ids, labels = next(batches)
+            targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
+            tokens, supervised = int((ids != 1).sum()), int((targets != -100).sum())
             warm = max(1, round(total * WARMUP_SHARE))
             factor = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
             for part, rate in zip(parts, (stage.matrix_rate, stage.matrix_rate, stage.rest_rate), strict=True):
                 part.param_groups[0]["lr"] = rate * factor
-            targets = labels[:, 1:].masked_fill(ids[:, 1:] == 1, -100)  # (B, T - 1)
-            share = partial(_loss_share, model, int((targets != -100).sum()))
-            halves = list(zip(ids.chunk(HALVES), targets.chunk(HALVES), strict=True))
-            loss = backward_in_parts(workers, share, halves, parameters)
+            share = partial(_loss_share, model, supervised)
+            rows = list(zip(ids.to(device).chunk(parts_of_batch), targets.to(device).chunk(parts_of_batch), strict=True))
+            loss = backward_in_parts(workers, share, rows, parameters)
             if not math.isfinite(loss):
                 raise WorkbookError(
                     f"stage {stage.name}: loss is {loss} at step {step}. Usual cause: too high a learning rate. The last save is kept."
@@ -199,11 +228,13 @@ def run_stage(
             list(workers.map(lambda part: part.step(), parts))
             model.zero_grad(set_to_none=True)
             record["pending"].append(loss)
+            if step < FIRST:
+                record["first"].append(round(loss, 4))
             record |= {
                 "step": step + 1,
-                "tokens": record["tokens"] + int((ids != 1).sum()),
+                "tokens": record["tokens"] + tokens,
                 "seconds": round(time.perf_counter() - began, 1),
-                "supervised_tokens": record["supervised_tokens"] + int((targets != -100).sum()),
+                "supervised_tokens": record["supervised_tokens"] + supervised,
             }
             if record["step"] % 50 == 0 or record["step"] == total:
                 record["curve"].append([record["step"], round(sum(record["pending"]) / len(record["pending"]), 4)])
@@ -215,6 +246,7 @@ def run_stage(
     if record["step"] == total:
         save_model(model.cpu(), output)
         del record["pending"]
+        del batches  # ends its workers
         record["versions"] = {"python": platform.python_version(), "torch": torch.__version__}
         record["device"] = device
         atomic_write_json(output / "training.json", record)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from toolslm_helpers.data.values import draw_extra, draw_value
 from toolslm_helpers.data.wording import TRAINING, Need, request
-from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, coin_word
+from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, coin_word, odd_word
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,18 @@ _KINDS = tuple(kind for theme in SEEN_THEMES for kind in theme.kinds)
 _ATTRIBUTES = tuple(a for theme in SEEN_THEMES for a in theme.attributes) + SHARED_ATTRIBUTES
 
 
+def coined_word(rng: random.Random) -> str:
+    """A coined word, one in eight an odd one: whoever has copied those to the letter can copy a word never met before."""
+    return odd_word(rng) if rng.random() < 0.12 else coin_word(rng, False)
+
+
+def coined_name(rng: random.Random) -> str:
+    """A coined proper name of one or two capitalised words."""
+    return " ".join(coined_word(rng).capitalize() for _ in range(rng.choice((1, 1, 1, 2))))
+
+
 def draw_kind(rng: random.Random) -> str:
-    return rng.choice(_KINDS) if rng.random() < 0.5 else coin_word(rng, False)
+    return rng.choice(_KINDS) if rng.random() < 0.5 else coined_word(rng)
 
 
 def draw_attribute(rng: random.Random) -> tuple[str, str]:
@@ -34,7 +44,7 @@ def draw_attribute(rng: random.Random) -> tuple[str, str]:
     if rng.random() < 0.1:
         value_kind = "l"  # lists are rare among the world's attributes, and a list in JSON is read in a way of its own
     if rng.random() < 0.45:
-        noun = coin_word(rng, False)
+        noun = coined_word(rng)
     return (f"{rng.choice(MODIFIERS)} {noun}" if rng.random() < 0.55 else noun), value_kind
 
 
