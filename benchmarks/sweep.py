@@ -13,6 +13,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from toolslm_helpers.files import atomic_write_json, atomic_write_text, read_json, repository_root
 from toolslm_helpers.model.checkpoints import OPT_MINI, load_model, new_model, save_model
 from toolslm_helpers.results import provenance, replace_block
@@ -64,10 +66,12 @@ def run(folder: Path, what: str, value: str, variant: tuple, seed: int, steps: d
         load_model(before)[1].save_pretrained(folder / name)
         before, seconds, tokens = folder / name, seconds + record["seconds"], tokens + record["tokens"]
     model, tokenizer = load_model(before)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     skills = measure_skills(model, tokenizer, chat=True)
     result = {
         "what": what, "value": value, "seed": seed, "parameters": sum(p.numel() for p in model.parameters()),
         "steps": planned, "tokens": tokens, "seconds": round(seconds), "final_loss": record["curve"][-1][1],
+        "device": record["device"], "versions": record["versions"],
         "skills": {name: {"answers": s.answers, "right": s.right, "nats": round(s.nats, 3)} for name, s in skills.items()},
     }  # fmt: skip
     atomic_write_json(folder / "result.json", result)
@@ -117,7 +121,11 @@ def main() -> None:
     for seed in asked.seeds:
         for what, value, variant in planned:
             runs.append(run(asked.output, what, value, variant, seed, steps))
-    record = provenance() | {"seeds": asked.seeds, "steps": steps, "runs": runs}
+    record = provenance() | {
+        "device": runs[0]["device"],
+        "versions": runs[0]["versions"],
+    }  # where the runs were made, not the table
+    record |= {"seeds": asked.seeds, "steps": steps, "runs": runs}
     atomic_write_json(repository_root() / "docs" / "results" / "sweep.json", record)
     page = repository_root() / "docs" / "numbers.md"
     text = page.read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
 """Gold trajectories are real episodes that solve their queries, and their files are ToolBench's."""
 
 import json
+import warnings
 from collections import Counter
 from dataclasses import replace
-import warnings
 
 import pytest
 
@@ -77,6 +77,23 @@ def test_thoughts_state_the_need_and_why_nothing_can_follow(played):
             assert need == ("Not that one. " if before else "")
             assert end in (f" The {(*query.goal.missing, '')[0]} is missing.", f" No {'other ' * bool(before)}API tells it.")
     assert len(ends) > 5
+
+
+def test_the_first_thought_plans_all_that_is_needed(played):
+    chained = several = 0
+    for query, steps in played:
+        if len(query.plan) == 1:
+            assert " Then " not in steps[0].thought
+            continue
+        first, *rest = steps[0].thought.split(" Then ")
+        assert first == stated(query.plan[0].need) and len(rest) == len(query.plan) - 1
+        for text, step in zip(rest, query.plan[1:], strict=True):
+            chained, several = chained + text.startswith("its "), several + 1
+            assert text.startswith("its ") == (step.need.entity == str(query.plan[0].value))
+            assert text.startswith((f"its {step.need.attribute}", f"the {step.need.attribute} of {step.need.entity}"))
+            assert all(extra in text for extra in step.need.extras)
+        assert not any(" Then " in step.thought for step in steps[1:])
+    assert several > chained > 12
 
 
 def test_a_call_s_values_stand_in_the_thought_before_it(played):

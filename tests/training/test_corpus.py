@@ -14,6 +14,7 @@ from toolslm_helpers.training.corpus import (
     KINDS,
     chains,
     dictionary,
+    errands,
     forms,
     instructions,
     needs_listed,
@@ -107,15 +108,31 @@ def test_an_answer_is_in_the_text(kind):
             assert "The " in answer and question
 
 
+def needs_of(plan):
+    """(attribute, whose, extra) of each need of a plan; whose is "its" where the one before leads to it."""
+    first, *rest = re.split(r"(?<=\.) Then ", plan)
+    found = [NEED.fullmatch(first).groups("")]
+    for need in rest:
+        its = need.startswith("its ")
+        attribute, entity, extra = (
+            NEED.fullmatch(f"I need the {need[4:-1]}{' of Its' * its}.").groups("")
+            if not its
+            else (*re.fullmatch(rf"its (.+?)(?: ((?:{EXTRA}).+?))?\.", need).groups(""), "")
+        )
+        found.append((attribute, "its", entity) if its else (attribute, entity, extra))
+    return found
+
+
 def test_needs_are_all_listed():
-    forgetful = 0
+    seen = Counter()
     for text in texts(needs_listed):
         for question, answer in text.turns:
-            for line in answer.splitlines():
-                attribute, entity, extra = NEED.fullmatch(line).groups("")
-                forgetful += not entity
-                assert attribute in question and entity in question and extra in question
-    assert forgetful > 20
+            needs = needs_of(answer)
+            seen[len(needs)] += 1
+            for attribute, entity, extra in needs:
+                seen[entity if entity in ("", "its") else "named"] += 1
+                assert attribute in question and extra in question and (entity in question or entity == "its")
+    assert min(seen[k] for k in (1, 2, 3, "", "its", "named")) > 20
 
 
 def test_every_kind_comes():
@@ -125,20 +142,63 @@ def test_every_kind_comes():
 
 
 def test_what_remains_is_the_first_that_is_not_known():
-    finished = led = 0
+    seen = Counter()
     for text in texts(remaining):
         for question, answer in text.turns:
             asked, *known = question.splitlines()
-            assert len(set(known)) == len(known) <= 3
+            planned = bool(known) and known[0].startswith("I need")
+            facts = known[planned:]
+            assert len(set(facts)) == len(facts) <= 3 and (facts or not planned)
             if answer == "That is all.":
-                finished += 1
-                assert known
-            else:
-                attribute, entity, extra = NEED.fullmatch(answer).groups("")
-                assert attribute in asked and extra in asked and not any(f"{attribute} of {entity} " in line for line in known)
-                led += entity not in asked  # the name that the thing before led to
-                assert entity in question
-    assert finished > 50 and led > 50
+                seen["finished"] += 1
+                assert facts and (not planned or len(needs_of(known[0])) == len(facts))
+                continue
+            needs = needs_of(answer)
+            assert len(needs) == 1 or not facts  # the plan is made once, at the beginning
+            attribute, entity, extra = needs[0]
+            assert attribute in asked and extra in asked and not any(f"{attribute} of {entity} " in line for line in facts)
+            assert entity in question
+            seen["led"] += entity not in asked  # the name that the thing before led to
+            seen["planned"] += planned
+            if planned:
+                assert needs_of(known[0])[len(facts)][0] == attribute
+    assert min(seen.values()) > 50 and len(seen) == 3
+
+
+def test_an_errand_s_next_step_is_the_first_that_is_not_known():
+    seen = Counter()
+    for text in texts(errands):
+        lines = [re.fullmatch(r"(.+): (\w+)\((.+)\)", line).groups() for line in text.context.splitlines()]
+        for question, answer in text.turns:
+            asked, *history = question.splitlines()
+            if answer == "That is all.":
+                seen["finished"] += 1
+                assert history
+                continue
+            if answer.endswith(" No entry tells it."):
+                seen["nothing fits"] += 1
+                assert history[-1].startswith("Not ")
+                continue
+            plan, entry, fields = answer.split("\n")
+            (attribute, entity, extra), *later = needs_of(plan)
+            assert attribute in asked and entity in question and not (later and any(h.startswith("I need") for h in history))
+            seen["led"] += entity not in asked
+            name = entry.removeprefix("Entry: ")
+            ruled_out = [line.removeprefix("Not ").rstrip(".") for line in history if line.startswith("Not ")]
+            fitting = [
+                line for line in lines if re.search(rf"(^|the ){attribute}( of| for)", line[0], re.I) and line[1] not in ruled_out
+            ]
+            assert name == fitting[0][1], (text, question)
+            values, offered = (
+                json.loads(fields.removeprefix("Fields: ")),
+                dict(field.split(":") for field in fitting[0][2].split(", ")),
+            )
+            assert (
+                values.keys() <= offered.keys() and {f for f, kind in offered.items() if not kind.endswith("?")} <= values.keys()
+            )
+            assert all(str(value) in question for value in values.values()) and entity in values.values()
+            seen["second choice"] += bool(ruled_out)
+    assert min(seen.values()) > 10 and len(seen) == 4
 
 
 def test_replies_say_what_was_needed_and_nothing_else():

@@ -23,7 +23,7 @@ from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.toolbench import read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
 from toolslm_helpers.data.trees import chain_tree, training_rows
 from toolslm_helpers.data.values import sentence, spoken
-from toolslm_helpers.data.wording import Need, stated
+from toolslm_helpers.data.wording import Need, planned, stated
 from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.files import DataError, atomic_write_json
 from toolslm_helpers.sizes import Size
@@ -37,7 +37,8 @@ class _Expert:
     """One episode as the expert plays it: the session with the APIs, the steps so far, and what it thinks next.
 
     A thought states the need in plain words, whatever words it was asked in, and the action follows from it: the function that is
-    described so, with the values that the need names. Where no call can follow, the thought says why.
+    described so, with the values that the need names. The first thought states all that is needed, so that the wording of the query
+    is understood once and not again in every turn. Where no call can follow, the thought says why.
     """
 
     session: Session
@@ -54,7 +55,9 @@ class _Expert:
 
     def look_up(self, step: PlanStep) -> bool:
         """Calls APIs until one yields the step's value: again after a passing failure, another one after a lasting failure."""
-        self.thought = need = stated(step.need)
+        need = stated(step.need)
+        if self.steps:
+            self.thought = need
         for call in step.calls:
             name = self.names[call.tool_name, call.api_name]
             code = self.act(name, dict(call.arguments) | dict(step.asked))
@@ -78,6 +81,13 @@ def _lowered(step: PlanStep, call: Call) -> Need:
     return replace(step.need, extras=extras)
 
 
+def _plan(query: WorldQuery) -> str:
+    """Everything that is needed, in one thought."""
+    first, *rest = query.plan
+    chained = bool(rest) and rest[0].need.entity == spoken(first.value)
+    return planned(first.need, *(step.need for step in rest), chained=chained)
+
+
 def gold_answer(query: WorldQuery) -> str:
     """The answer the expert gives: one sentence for each value that was asked for; the values on the way there are left out."""
     on_the_way = {step.need.entity for step in query.plan}
@@ -87,7 +97,7 @@ def gold_answer(query: WorldQuery) -> str:
 def play(world: World, query: WorldQuery) -> tuple[Step, ...]:
     """The expert's episode for one query: calls and observations, and the Finish that ends it."""
     names = {(api.tool_name, api.api_name): function_of(api).name for api in query.query.api_list}
-    expert = _Expert(VirtualApi(world).session(query.query), names)
+    expert = _Expert(VirtualApi(world).session(query.query), names, thought=_plan(query))
     if all(expert.look_up(step) for step in query.plan):
         expert.thought = "Done."
         expert.act(FINISH.name, {"return_type": "give_answer", "final_answer": gold_answer(query)})

@@ -24,6 +24,10 @@ MAX_PROMPT_CHARACTERS = 620  # a prompt with its APIs then fits in 384 tokens of
 TEST_QUERIES = {name: 100 if name == "G3_instruction" else 200 for name in SETS}
 TEST_SHARES = (0.07, 0.06)  # of the queries that lack something, and of those that no API can help with
 TRAINING_SHARES = (0.08, 0.07)  # a little more of them: each shows a decision that the others do not
+# Weights of what a query needs: one API, two, three, a chain of two. Few draws have APIs that make a chain, so its share ends up smaller;
+# G2 and G3 need several tools. In training chains come twice as often: they are learned last.
+TEST_FORMS = {"G1": (74, 18, 0, 8), "several": (0, 74, 4, 22)}
+TRAINING_FORMS = {"G1": (66, 18, 0, 16), "several": (0, 40, 6, 54)}
 TRAINING_MIX = {"G1": 0.45, "G2": 0.40, "G3": 0.15}
 
 
@@ -74,7 +78,9 @@ class QueryDrawer:
     ) -> WorldQuery:
         held_out = set_name != "train"
         scope = self._scope(rng, group, pool)
-        chosen, chained = _choose(rng, scope, group, several=kind == "answer")
+        forms = (TEST_FORMS if held_out else TRAINING_FORMS)["G1" if group == "G1" else "several"]
+        form = rng.choices(("one", "two", "three", "chain"), forms)[0] if kind == "answer" else "one"
+        chosen, chained = _choose(rng, scope, group, form)
         wants = self._wants(rng, chosen, chained, held_out)
         if kind == "give_up" and not broken:
             wants = [self._unanswerable(rng, wants[0], scope)]
@@ -178,13 +184,8 @@ class QueryDrawer:
         return tuple(steps)
 
 
-def _choose(rng: random.Random, scope: list[WorldApi], group: str, several: bool) -> tuple[list[WorldApi], bool]:
-    """(APIs that the query needs, whether the second continues the first). G2 and G3 need two or three tools, or a chain of two."""
-    form = (
-        rng.choices(("one", "two", "three", "chain"), (74, 18, 0, 8) if group == "G1" else (0, 74, 4, 22))[0]
-        if several
-        else "one"
-    )
+def _choose(rng: random.Random, scope: list[WorldApi], group: str, form: str) -> tuple[list[WorldApi], bool]:
+    """(APIs that a query of that ``form`` needs, whether the second continues the first)."""
     if form == "chain":
         pairs = [(a, b) for a in scope for b in scope if a.fields[0][1] == "p" and b.kind == a.attribute
                  and (a.key != b.key if group == "G1" else a.key[0] != b.key[0])]  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from toolslm_helpers.data.records import Message
 from toolslm_helpers.data.values import sentence, spoken
-from toolslm_helpers.data.wording import TRAINING, Need, phrase, stated
+from toolslm_helpers.data.wording import TRAINING, Need, phrase, planned
 from toolslm_helpers.data.words import article
 from toolslm_helpers.training.lookups import dictionary, entry_name, errands, forms
 from toolslm_helpers.training.texts import (
@@ -23,6 +23,7 @@ from toolslm_helpers.training.texts import (
     draw_attributes,
     draw_kind,
     maybe_extra,
+    next_of,
     training_value,
 )
 
@@ -58,16 +59,21 @@ def _snake(text: str) -> str:
 
 
 def needs_listed(rng: random.Random) -> Text:
-    """Requests, each followed by what it asks for, one line a need: wording is peeled off, what matters stays."""
+    """Requests, each followed by what it asks for, in the order in which it can be found: wording is peeled off, what matters stays."""
     turns = []
     for _ in range(rng.randint(4, 7)):
         kind = draw_kind(rng)
         needs = [
-            Need(draw_attribute(rng)[0], kind, coined_name(rng), maybe_extra(rng)) for _ in range(rng.choice((1, 1, 2, 3)))
+            Need(draw_attribute(rng)[0], kind, coined_name(rng), maybe_extra(rng)) for _ in range(rng.choice((1, 1, 2, 2, 3)))
         ]
         if rng.random() < 0.12:
             needs = [Need(draw_attribute(rng)[0], kind, "")]
-        turns.append((asked_as(rng, *needs), "\n".join(map(stated, needs))))
+        if len(needs) == 2 and rng.random() < 0.6:
+            way = Need(draw_attribute(rng)[0].split()[-1], kind, needs[0].entity)
+            chain = replace(needs[1], entity=way.entity, via=way.attribute)
+            turns.append((asked_as(rng, chain), planned(way, chain, chained=True)))
+        else:
+            turns.append((asked_as(rng, *needs), planned(*needs)))
     return Text("", tuple(turns))
 
 
@@ -77,7 +83,8 @@ def remaining(rng: random.Random) -> Text:
     turns = []
     for _ in range(rng.randint(3, 5)):
         kind, (attribute, value_kind) = draw_kind(rng), draw_attribute(rng)
-        if rng.random() < 0.35:
+        chained = rng.random() < 0.35
+        if chained:
             via, entity, between = draw_attribute(rng)[0].split()[-1], coined_name(rng), coined_name(rng)
             asked = asked_as(rng, last := Need(attribute, kind, entity, maybe_extra(rng), via=via))
             steps = [(Need(via, kind, entity), between), (replace(last, entity=between, via=""), training_value(rng, value_kind))]
@@ -88,8 +95,10 @@ def remaining(rng: random.Random) -> Text:
             ]
             asked = asked_as(rng, *(need for need, _ in steps))
         known = rng.randint(0, len(steps))
-        lines = [asked, *(sentence(need.attribute, need.entity, value) for need, value in steps[:known])]
-        turns.append(("\n".join(lines), stated(steps[known][0]) if known < len(steps) else "That is all."))
+        plan = planned(*(need for need, _ in steps), chained=chained)
+        lines = [asked, *([plan] if known and rng.random() < 0.7 else [])]
+        lines += [sentence(need.attribute, need.entity, value) for need, value in steps[:known]]
+        turns.append(("\n".join(lines), next_of(plan, [need for need, _ in steps], known)))
     return Text("", tuple(turns))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from toolslm_helpers.data.tools import EXTRA_TYPES, describe, name_api
 from toolslm_helpers.data.values import draw_extra_value, sentence
-from toolslm_helpers.data.wording import Need, stated
+from toolslm_helpers.data.wording import Need, planned, stated
 from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, article
 from toolslm_helpers.training.texts import (
     Text,
@@ -20,6 +20,7 @@ from toolslm_helpers.training.texts import (
     draw_attribute,
     draw_attributes,
     draw_kind,
+    next_of,
     training_value,
 )
 
@@ -54,7 +55,6 @@ class _Entry:
         kind = "integer" if EXTRA_TYPES.get(self.extra or "") == "number" else "string"
         extra = f", {self.extra}:{kind}{'' if self.required else '?'}" if self.extra else ""
         return f"{described}: {self.name}({self.field}:string{extra})"
-
 
     def filled(self, rng: random.Random, entity: str) -> tuple[dict[str, object], tuple[str, ...]]:
         """(its fields, filled in for that entity, how a request says the further one); an optional field is left out now and then."""
@@ -137,7 +137,9 @@ def errands(rng: random.Random) -> Text:
     context = "\n".join(entry.line(rng) for entry in entries)
     first_of = {(e.attribute, e.kind): e for e in reversed(entries)}  # of two entries that tell the same the first counts
     chain = [first_of[e.attribute, e.kind] for e in chain]
-    return Text(context, tuple(_errand(rng, entries, list(first_of.values()), chain, attributes) for _ in range(rng.randint(2, 4))))
+    return Text(
+        context, tuple(_errand(rng, entries, list(first_of.values()), chain, attributes) for _ in range(rng.randint(2, 4)))
+    )
 
 
 def _errand(
@@ -155,13 +157,12 @@ def _errand(
         fills.append(filled)
         value_kind = "p" if chained and not steps else kinds[entry.attribute]
         steps.append((entry, Need(entry.attribute, entry.kind, entity, said), training_value(rng, value_kind)))
-    if chained:
-        (_, way, _), (_, end, _) = steps
-        lines = [asked_as(rng, Need(end.attribute, way.kind, way.entity, end.extras, via=way.attribute))]
-    else:
-        lines = [asked_as(rng, *(need for _, need, _ in steps))]
-    known = rng.randint(0, len(steps))
-    in_words = rng.random() < 0.5
+    needs = [need for _, need, _ in steps]
+    asked = (
+        [Need(needs[1].attribute, needs[0].kind, needs[0].entity, needs[1].extras, via=needs[0].attribute)] if chained else needs
+    )
+    known, in_words, plan = rng.randint(0, len(steps)), rng.random() < 0.5, planned(*needs, chained=chained)
+    lines = [asked_as(rng, *asked), *([plan] if known and rng.random() < 0.7 else [])]
     for _, need, value in steps[:known]:
         beside = {rng.choice(list(kinds)): training_value(rng, rng.choice("nmdp"))} if rng.random() < 0.5 else {}
         record = list(({need.attribute: value} | {a: v for a, v in beside.items() if a != need.attribute}).items())
@@ -171,17 +172,18 @@ def _errand(
             if in_words
             else [stated(need), json.dumps({a.replace(" ", "_"): v for a, v in record})]
         )
+    answer = next_of(plan, needs, known)
     if known == len(steps):
-        return "\n".join(lines), "That is all."
+        return "\n".join(lines), answer
     (entry, need, _), filled = steps[known], fills[known]
     twins = [e for e in entries if (e.attribute, e.kind) == (entry.attribute, entry.kind) and e is not entry]
     if rng.random() < (0.5 if twins else 0.08):
         lines.append(f"Not {entry.name}.")
         if not twins:
             return "\n".join(lines), f"{stated(need)} No entry tells it."
-        entry = twins[0]
+        entry, answer = twins[0], stated(need)
         filled = {entry.field: need.entity} | {name: value for name, value in filled.items() if name == entry.extra}
-    return "\n".join(lines), f"{stated(need)}\nEntry: {entry.name}\nFields: {json.dumps(filled)}"
+    return "\n".join(lines), f"{answer}\nEntry: {entry.name}\nFields: {json.dumps(filled)}"
 
 
 def forms(rng: random.Random) -> Text:

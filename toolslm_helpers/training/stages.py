@@ -61,8 +61,8 @@ def _instruction_documents(tokenizer: "PreTrainedTokenizerFast", stream: str, co
 
 
 STAGES = {
-    "base": Stage("base", None, 1_800, 2e-2, 4e-3, _pretraining_documents),
-    "instruct": Stage("instruct", "base", 4_600, 5e-3, 1e-3, _instruction_documents),
+    "base": Stage("base", None, 4_500, 2e-2, 4e-3, _pretraining_documents),
+    "instruct": Stage("instruct", "base", 11_000, 5e-3, 1e-3, _instruction_documents),
 }
 
 
@@ -101,7 +101,9 @@ class _Groups:
         import torch
 
         stream = f"{self.seed} {group}"
-        documents = sorted(self.stage.documents(self.tokenizer, stream, self.documents * GROUP), key=lambda document: len(document[0]))
+        documents = sorted(
+            self.stage.documents(self.tokenizer, stream, self.documents * GROUP), key=lambda document: len(document[0])
+        )
         batches = []
         for k in range(0, len(documents), self.documents):
             batch = documents[k : k + self.documents]
@@ -185,7 +187,7 @@ def run_stage(
     model.train()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32: three times as fast, and the loss differs in its fourth digit
+        torch.set_float32_matmul_precision("high")  # TF32: ten bits of each factor, sums in float32
     model.to(device)
     parts = optimizers(model, stage)
     record = {
@@ -248,6 +250,6 @@ def run_stage(
         del record["pending"]
         del batches  # ends its workers
         record["versions"] = {"python": platform.python_version(), "torch": torch.__version__}
-        record["device"] = device
+        record["device"] = torch.cuda.get_device_name() if device == "cuda" else device
         atomic_write_json(output / "training.json", record)
     return record

@@ -5,10 +5,11 @@ every split.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolslm_helpers.data.values import draw_extra, draw_value
-from toolslm_helpers.data.wording import TRAINING, Need, request
+from toolslm_helpers.data.wording import TRAINING, Need, request, stated
 from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, SHARED_ATTRIBUTES, coin_word, odd_word
 
 
@@ -70,3 +71,10 @@ def asked_as(rng: random.Random, *needs: Need) -> str:
 
 def maybe_extra(rng: random.Random) -> tuple[str, ...]:
     return (draw_extra(rng, False)[2],) if rng.random() < 0.25 else ()
+
+
+def next_of(plan: str, needs: Sequence[Need], known: int) -> str:
+    """What comes next where ``known`` of the needs are: at the beginning the whole plan, then the next need, or that nothing does."""
+    if known == len(needs):
+        return "That is all."
+    return stated(needs[known]) if known else plan
