@@ -20,13 +20,13 @@ def turns(trajectory):
 
 
 def test_it_looks_one_up_and_answers_in_the_name_of_the_other():
-    asked, wrong = SINGLE.plan[0].entity, about_another(WORLD, SINGLE, "Zzyzx")
+    asked, wrong = SINGLE.plan[0].need.entity, about_another(WORLD, SINGLE, "Zzyzx")
     *calls, finish = turns(wrong)
     assert calls and all("Zzyzx" in call.arguments.values() and asked not in call.arguments.values() for call in calls)
     assert all(turn.problem is None and "Zzyzx" not in turn.thought for turn in turns(wrong))
     answer = finish.arguments["final_answer"]
     assert asked in answer and "Zzyzx" not in answer
-    value = json.loads(wrong.messages[-2].content)["response"][SINGLE.plan[0].attribute.replace(" ", "_")]
+    value = json.loads(wrong.messages[-2].content)["response"][SINGLE.plan[0].need.attribute.replace(" ", "_")]
     assert str(value) in answer or all(str(item) in answer for item in value), "the value is that of the one looked up"
     assert wrong.messages[:2] == gold_trajectory(WORLD, SINGLE, "compact").messages[:2]
 

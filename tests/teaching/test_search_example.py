@@ -26,7 +26,7 @@ def nodes(node):
 
 
 def test_the_example_asks_for_two_values_beside_an_api_that_is_of_no_use():
-    assert len(QUERY.plan) == 2 and all(step.entity in QUERY.query.query for step in QUERY.plan)
+    assert len(QUERY.plan) == 2 and all(step.need.entity in QUERY.query.query for step in QUERY.plan)
     needed = {(call.tool_name, call.api_name) for step in QUERY.plan for call in step.calls}
     assert needed < {(api.tool_name, api.api_name) for api in QUERY.query.api_list}
     with pytest.raises(ValueError, match="none of the first 0 training queries"):
@@ -39,9 +39,9 @@ def test_the_moves_come_in_the_order_of_the_search_and_what_comes_back_is_the_wo
     codes = [Status.OK, Status.BAD_REQUEST, Status.GAVE_UP, Status.OK, Status.BAD_REQUEST, Status.GAVE_UP, Status.OK]
     assert [row.code for row in rows] == [*codes, Status.FINAL_ANSWER]
     for row, step in ((rows[3], QUERY.plan[0]), (rows[6], QUERY.plan[1])):
-        assert json.loads(row.observation)["response"][step.attribute.replace(" ", "_")] == step.value
+        assert json.loads(row.observation)["response"][step.need.attribute.replace(" ", "_")] == step.value
     answer = json.loads(TREE.answer_generation.final_answer)["final_answer"]
-    assert all(step.entity in answer for step in QUERY.plan)
+    assert all(step.need.entity in answer for step in QUERY.plan)
 
 
 def test_after_a_give_up_it_goes_two_steps_back_and_a_state_is_tried_twice():

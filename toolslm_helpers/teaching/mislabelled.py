@@ -21,12 +21,12 @@ def about_another(world: World, query: WorldQuery, entity: str) -> Trajectory:
     Every call succeeds and every value is one that an API gave; only the name in thoughts and answer is not whose value it is. Raises
     ValueError for a query that does not ask for exactly one value of a named entity.
     """
-    if len(query.plan) != 1 or not query.plan[0].entity or not query.plan[0].calls:
+    if len(query.plan) != 1 or not query.plan[0].need.entity or not query.plan[0].calls:
         raise ValueError(
             f"query {query.query.query_id}: {len(query.plan)} values are asked for; expected one, of an entity that is named."
         )
     step = query.plan[0]
-    asked = step.entity
+    asked = step.need.entity
     calls = tuple(
         replace(call, arguments={name: entity if value == asked else value for name, value in call.arguments.items()})
         for call in step.calls
@@ -34,7 +34,7 @@ def about_another(world: World, query: WorldQuery, entity: str) -> Trajectory:
     api = world.apis[calls[0].tool_name, calls[0].api_name]
     extra = calls[0].arguments.get(api.extra) if api.extra else None
     value = world.value(api, api.attribute, api.fields[0][1], entity, extra)
-    played = gold_trajectory(world, replace(query, plan=(replace(step, entity=entity, value=value, calls=calls),)), "compact")
+    played = gold_trajectory(world, replace(query, plan=(replace(step, need=replace(step.need, entity=entity), value=value, calls=calls),)), "compact")
     return played.model_copy(update={"messages": tuple(_in_the_name_of(asked, entity, message) for message in played.messages)})
 
 
@@ -57,8 +57,8 @@ def with_one_wrong(world: World, queries: Sequence[WorldQuery], seed: int) -> tu
     kind = {k: world.apis[queries[k].plan[0].calls[0].tool_name, queries[k].plan[0].calls[0].api_name].kind for k in single}
     pairs = [
         (one, other) for one in single for other in single
-        if kind[one] == kind[other] and queries[one].plan[0].entity not in (queries[other].plan[0].entity, *queries[other].values)
-        and queries[other].plan[0].entity not in queries[one].query.query
+        if kind[one] == kind[other] and queries[one].plan[0].need.entity not in (queries[other].plan[0].need.entity, *queries[other].values)
+        and queries[other].plan[0].need.entity not in queries[one].query.query
     ]  # fmt: skip
     if not pairs:
         raise ValueError(
@@ -66,5 +66,5 @@ def with_one_wrong(world: World, queries: Sequence[WorldQuery], seed: int) -> tu
         )
     place, other = rng.choice(pairs)
     trajectories = [gold_trajectory(world, query, "compact") for query in queries]
-    trajectories[place] = about_another(world, queries[place], queries[other].plan[0].entity)
+    trajectories[place] = about_another(world, queries[place], queries[other].plan[0].need.entity)
     return trajectories, place

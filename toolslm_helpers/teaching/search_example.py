@@ -60,8 +60,8 @@ def example_query(world: World, among: int = 2_000) -> WorldQuery:
         if (
             query.goal.kind == "answer"
             and len(query.plan) == 2
-            and all(step.calls and step.entity and not step.asked for step in query.plan)
-            and query.plan[1].entity in query.query.query  # said, not looked up
+            and all(step.calls and step.need.entity and not step.asked for step in query.plan)
+            and query.plan[1].need.entity in query.query.query  # said, not looked up
             and all(world.apis[key].fault is None for key in listed)
             and any(not world.apis[key].extra_required for key in listed - needed)
         ):
@@ -79,18 +79,18 @@ def moves_of(world: World, query: WorldQuery, unknown_first: bool = False) -> li
     spare = next(key for key in names if key not in needed and not world.apis[key].extra_required)
     first, second = query.plan
     right = [(names[step.calls[0].tool_name, step.calls[0].api_name], dict(step.calls[0].arguments)) for step in query.plan]
-    about = {world.apis[spare].entity_parameter: first.entity}
-    hope = f"This may tell about {first.entity}."
-    unknown = Move(f"search_{first.attribute.replace(' ', '_')}", {"query": first.entity}, beside=hope)
+    about = {world.apis[spare].entity_parameter: first.need.entity}
+    hope = f"This may tell about {first.need.entity}."
+    unknown = Move(f"search_{first.need.attribute.replace(' ', '_')}", {"query": first.need.entity}, beside=hope)
     beginning = unknown if unknown_first else Move(names[spare], about, beside=hope)
-    answer = " ".join(sentence(step.attribute, step.entity, step.value) for step in query.plan)
+    answer = " ".join(sentence(step.need.attribute, step.need.entity, step.value) for step in query.plan)
     give_up = {"return_type": "give_up_and_restart"}
     return [
         beginning,
-        Move(names[spare], {"name_or_id": first.entity}, beside="Perhaps it wants another argument."),
+        Move(names[spare], {"name_or_id": first.need.entity}, beside="Perhaps it wants another argument."),
         Move(FINISH.name, give_up, before="This API does not tell what I need."),
-        Move(*right[0], beside=f"Another API lists the {first.attribute}."),
-        Move(right[1][0], {"name_or_id": second.entity}),
+        Move(*right[0], beside=f"Another API lists the {first.need.attribute}."),
+        Move(right[1][0], {"name_or_id": second.need.entity}),
         Move(FINISH.name, give_up, beside="The argument is not known."),
         Move(*right[1], beside="The parameter has another name."),
         Move(FINISH.name, {"return_type": "give_answer", "final_answer": answer}, before="I have both values."),
