@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 
 import pytest
 from safetensors.torch import load_file
@@ -10,6 +11,7 @@ from toolslm_helpers.data.words import UNSEEN_THEMES
 from toolslm_helpers.files import WorkbookError, data_samples, read_json
 from toolslm_helpers.text.tokenizer import load_small_tokenizer, small_tokenizer_path, train_small_tokenizer
 from toolslm_helpers.training.stages import FIRST, STAGES, batches_from, run_stage, tokenizer_texts
+from toolslm_helpers.training.texts import coined_word
 
 
 def test_the_shipped_tokenizer_is_what_its_code_makes():
@@ -89,14 +91,9 @@ def test_first_steps_give_the_recorded_losses(name, tmp_path):
 
 
 def test_words_of_unseen_categories_can_be_written():
-    """Each piece of their words is a piece of what fine-tuning has as a target too: of coined names or of parameters' names."""
-    import random
-
-    from toolslm_helpers.data.words import EXTRA_PARAMETERS, coin_word
-
+    """Each piece of their words is a piece of training names too, so that it was copied before."""
     tokenizer, rng = load_small_tokenizer(), random.Random(0)
-    known = {piece for _ in range(20_000) for piece in tokenizer.tokenize(coin_word(rng, False))}
-    known |= {piece for name, *_ in EXTRA_PARAMETERS for piece in tokenizer.tokenize(name)}
+    known = {piece for _ in range(20_000) for piece in tokenizer.tokenize(coined_word(rng))}
     needed = {
         piece
         for theme in UNSEEN_THEMES
