@@ -47,7 +47,9 @@ ROWS = {control.name: control for control in controls.CONTROLS}
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    model = checkpoints.new_model(0, num_hidden_layers=1, hidden_size=16, word_embed_proj_dim=8, ffn_dim=32)
+    model = checkpoints.new_model(
+        0, num_hidden_layers=1, hidden_size=16, num_attention_heads=4, word_embed_proj_dim=8, ffn_dim=32
+    )
     return checkpoints.save_model(model, tmp_path_factory.mktemp("models") / "tiny")
 
 

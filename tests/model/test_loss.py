@@ -36,7 +36,7 @@ from toolslm_helpers.text.tokenizer import load_small_tokenizer
 TOKENIZER = load_small_tokenizer()
 V = 7
 WORLD = flatten_all(gold_trajectories(build_world(), 6), TOKENIZER).examples
-SMALL = {"hidden_size": 16, "word_embed_proj_dim": 8, "ffn_dim": 32, "num_hidden_layers": 1}
+SMALL = {"hidden_size": 16, "num_attention_heads": 4, "word_embed_proj_dim": 8, "ffn_dim": 32, "num_hidden_layers": 1}
 
 
 def numbers(name):

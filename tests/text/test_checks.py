@@ -206,7 +206,10 @@ def test_the_trainer_looks_at_every_row(tmp_path) -> None:
     from toolslm_helpers.sizes import SMOKE
     from toolslm_helpers.training import sft
 
-    start = save_model(new_model(0, hidden_size=16, word_embed_proj_dim=8, ffn_dim=32, num_hidden_layers=1), tmp_path / "start")
+    start = save_model(
+        new_model(0, hidden_size=16, num_attention_heads=4, word_embed_proj_dim=8, ffn_dim=32, num_hidden_layers=1),
+        tmp_path / "start",
+    )
     data = gold_trajectories(build_world(), 4)
     merged = merge_rows([row for one in data for row in step_rows(one)])
     assert sft.train(SMOKE, 0, tmp_path / "merged", merged, start=start).examples == 4

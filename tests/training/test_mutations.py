@@ -127,7 +127,10 @@ def test_one_check_refuses_two_and_the_other_all_but_the_right_and_the_nested_on
 
 
 def test_a_mutation_trains_through_the_real_trainer_only_where_the_check_is_taken_off(tmp_path):
-    start = save_model(new_model(0, hidden_size=16, word_embed_proj_dim=8, ffn_dim=32, num_hidden_layers=1), tmp_path / "start")
+    start = save_model(
+        new_model(0, hidden_size=16, num_attention_heads=4, word_embed_proj_dim=8, ffn_dim=32, num_hidden_layers=1),
+        tmp_path / "start",
+    )
     size = replace(SMOKE, batch_size=4, warmup_steps=1)
 
     def run(name, collator):

@@ -68,7 +68,7 @@ def test_right_means_every_token():
 
 
 def test_random_weights_know_nothing():
-    model = new_model(0, hidden_size=32, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1).train()
+    model = new_model(0, hidden_size=32, num_attention_heads=4, word_embed_proj_dim=16, ffn_dim=64, num_hidden_layers=1).train()
     skills = measure_skills(model, TOKENIZER, True, texts=2)
     assert model.training
     for skill in skills.values():

@@ -34,9 +34,8 @@ def about_another(world: World, query: WorldQuery, entity: str) -> Trajectory:
     api = world.apis[calls[0].tool_name, calls[0].api_name]
     extra = calls[0].arguments.get(api.extra) if api.extra else None
     value = world.value(api, api.attribute, api.fields[0][1], entity, extra)
-    played = gold_trajectory(
-        world, replace(query, plan=(replace(step, need=replace(step.need, entity=entity), value=value, calls=calls),)), "compact"
-    )
+    wrong = replace(step, need=replace(step.need, entity=entity), value=value, calls=calls)
+    played = gold_trajectory(world, replace(query, plan=(wrong,)), "compact")
     return played.model_copy(update={"messages": tuple(_in_the_name_of(asked, entity, message) for message in played.messages)})
 
 
