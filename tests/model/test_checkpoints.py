@@ -11,9 +11,9 @@ def test_quirks_of_opt_350m():
     model = new_model(0)
     decoder = model.model.decoder
     assert OPT_MINI["word_embed_proj_dim"] < OPT_MINI["hidden_size"]
-    assert decoder.project_in.weight.shape == (128, 64) and decoder.project_out.weight.shape == (64, 128)  # E -> D -> E
+    assert decoder.project_in.weight.shape == (160, 80) and decoder.project_out.weight.shape == (80, 160)  # E -> D -> E
     assert decoder.final_layer_norm is None and not decoder.layers[0].do_layer_norm_before  # post-norm
-    assert decoder.embed_positions.weight.shape == (768 + 2, 128)  # the offset of 2
+    assert decoder.embed_positions.weight.shape == (768 + 2, 160)  # the offset of 2
     assert model.lm_head.weight is decoder.embed_tokens.weight  # tied head
     assert sum(p.numel() for p in model.parameters()) <= 2_000_000
 

@@ -43,8 +43,10 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
 
 
 def field_name(path: Iterable[str | int]) -> str:
-    """The path to a field as a reader writes it: ("conversations", 2, "from") -> "conversations[2].from"."""
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    """The path to a field as a reader writes it: ("conversations", 2, "from") -> "conversations[2].from". A key with a line break in it
+    is written as Python would, so that a message stays one line."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part if part.isprintable() else repr(part)}" for part in path)
+    name = "".join(parts).lstrip(".")
     return name if len(name) <= 120 else f"{name[:60]}...{name[-50:]}"  # deep in a tree
 
 

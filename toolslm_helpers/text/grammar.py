@@ -93,8 +93,8 @@ def longest(form: Form) -> int:
 TEXT = "".join(chr(code) for code in range(32, 127) if chr(code) not in '"\\')
 DIGITS = "0123456789"
 
-# Characters. The longest in 2,000 gold trajectories: a thought 73, an argument 17, an answer 144.
-THOUGHT, VALUE, ANSWER = 80, 32, 150
+# Characters. The longest in 2,000 gold trajectories: a thought 152, an argument 19, an answer 162.
+THOUGHT, VALUE, ANSWER = 160, 32, 170
 
 _WHOLE_NUMBER = OneOf((("0",), (Some(DIGITS[1:], 1, least=1), Some(DIGITS, 5))))
 _STRING: Form = ('"', Some(TEXT, VALUE, least=1), '"')
