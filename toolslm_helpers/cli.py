@@ -12,6 +12,7 @@ from toolslm_helpers.files import WorkbookError
 
 if TYPE_CHECKING:
     from toolslm_helpers.evaluation.votes import Ballot
+    from toolslm_helpers.sizes import Size
 
 app = typer.Typer(name="toolslm", help="How Small Models Learn Tool Use.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -201,6 +202,11 @@ def evaluate(
     full: Annotated[
         bool, typer.Option("--full", help="Count every test query of TOOLBENCH_DIR: one without an answer is not passed.")
     ] = False,
+    search: Annotated[str, typer.Option("--search", help="cot: one chain. dfsdt: a tree that backs off.")] = "cot",
+    episodes: Annotated[Path | None, typer.Option("--episodes", help="Save episodes here as they end; go on from there.")] = None,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Write ToolBench's answer files and ToolEval's here.")
+    ] = None,
     output: OutputOption = Path("build/evaluation"),
 ) -> None:
     """Judge a checkpoint, or the answers of any system, on the six test sets: table, radar, JSON. A stopped judging continues."""
@@ -218,8 +224,11 @@ def evaluate(
         )
     prices = Prices(price_in, price_out, ceiling)
     settings = {"votes": votes, "output": output, "model": judge_model, "at_once": at_once, "prices": prices}
+    playing = {"search": search, "episodes": episodes, "export_to": export_to}
     if data == "world" and answers is None:
-        ballots = _play_and_judge(model, size, seed, judge, settings)
+        ballots = _play_and_judge(model, size, seed, judge, settings, **playing)
+    elif playing != {"search": "cot", "episodes": None, "export_to": None}:
+        raise WorkbookError("--search, --episodes and --export are for queries that are played; --answers were played before.")
     else:
         ballots = _judge_converted(answers, judge, settings)
     if ballots is None:  # under accelerate launch the first process judges and writes; this one has played its share
@@ -243,7 +252,20 @@ def evaluate(
         print(f"Radar: {atomic_write_bytes(output / 'radar.png', radar({system: sets}).png())}")
 
 
-def _play_and_judge(model: str, size: str, seed: int, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...] | None":
+def _play_and_judge(
+    model: str,
+    size: str,
+    seed: int,
+    judge: str,
+    settings: dict[str, Any],
+    *,
+    search: str,
+    episodes: Path | None,
+    export_to: Path | None,
+) -> "tuple[Ballot, ...] | None":
+    from toolslm_helpers.agent import export
+    from toolslm_helpers.agent.dfsdt import search_named
+    from toolslm_helpers.agent.saving import EpisodeLog
     from toolslm_helpers.data.world import build_world
     from toolslm_helpers.evaluation import session, tooleval
     from toolslm_helpers.evaluation.sharing import process
@@ -252,11 +274,22 @@ def _play_and_judge(model: str, size: str, seed: int, judge: str, settings: dict
     from toolslm_helpers.sizes import get_size
 
     chosen = get_size(size)
+    chosen_search, tool_world = search_named(search, chosen), build_world()
     network, tokenizer = load_model(model)
+    if episodes and process()[1] > 1:  # each process keeps, and goes on from, a file of its own
+        episodes = episodes.with_name(f"{episodes.stem}.{process()[0]}{episodes.suffix}")
+    log = EpisodeLog(episodes, _episode_settings(model, chosen, seed, search)) if episodes else None
     with counting(console, f"queries for {model}") as on_progress:
-        evaluation = tooleval.evaluate(network, tokenizer, build_world(), chosen, seed, on_progress=on_progress)
+        evaluation = tooleval.evaluate(
+            network, tokenizer, tool_world, chosen, seed, on_progress=on_progress, search=chosen_search, log=log
+        )
     if process()[0] > 0:
         return None
+    if export_to:
+        played = [(judged.world_query, judged.episode) for judged in evaluation.judged]
+        export.write_answers(export_to / "answer", tool_world, played)
+        export.write_converted(export_to / "converted", tool_world, played)
+        print(f"Answers: {export_to}")
     if judge == "exact":
         return session.exact_ballots(evaluation)
     with counting(console, "votes") as on_progress:
@@ -283,6 +316,43 @@ def _toolbench_folder() -> Path:
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
+    seed: SeedOption = 0,
+    cache: Annotated[Path | None, typer.Option("--cache", help="Recorded answers, in StableToolBench's folders.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep simulated answers in the cache.")] = False,
+    simulator: Annotated[str | None, typer.Option("--simulator", help="An OpenAI-compatible endpoint that plays APIs.")] = None,
+    model: Annotated[str, typer.Option("--model", help="The simulator's model.")] = "gpt-4o-mini",
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that a simulated answer may take.")] = 10.0,
+    faults: Annotated[
+        str, typer.Option("--faults", help="For example latency=0.2,not_found=0.1,too_many=0.1,malformed=0.1.")
+    ] = "",
+) -> None:
+    """Serve the tool world over HTTP: StableToolBench's POST /virtual."""
+    import os
+
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise WorkbookError(f"toolslm serve needs {error.name}: pip install 'toolslm-helpers[serve]'.") from error
+    from toolslm_helpers.agent import server, sources
+    from toolslm_helpers.data.world import build_world
+
+    answerer = server.Answerer(
+        sources.WorldSource(build_world(seed)),
+        sources.RecordedCache(cache) if cache else None,
+        sources.openai_simulator(simulator, model, os.environ.get("OPENAI_API_KEY")) if simulator else None,
+        save,
+        time_limit,
+    )
+    application = server.create_app(answerer, server.Faults.read(faults))
+    print(f"Tool world: http://{host}:{port}/virtual (Ctrl-C stops it)", flush=True)
+    server.serve(application, host, port)
+
+
+@app.command()
 def world(seed: SeedOption = 0, output: OutputOption = Path("build/world")) -> None:
     """Write the embedded world in ToolBench's own formats: tools, queries, answer trees, training rows."""
     from toolslm_helpers.agent.gold import export_world
@@ -301,6 +371,18 @@ def worksheet(
 
     for path in write_worksheets(output, lessons or ()):
         print(path)
+
+
+def _episode_settings(model: str, size: "Size", seed: int, search: str) -> dict:
+    """What an episode depends on: saved episodes go on only under the same."""
+    from dataclasses import asdict
+
+    from toolslm_helpers.evaluation.recorded import weights_hash
+    from toolslm_helpers.model.checkpoints import checkpoint_path
+
+    weights = weights_hash(checkpoint_path(model) / "model.safetensors")
+    limits = {name: value for name, value in asdict(size).items() if name != "eval_queries_per_set"}
+    return {"weights": weights, "seed": seed, "search": search, "size": limits}
 
 
 def _print_pass_rates(pass_rate: dict) -> None:

@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -85,6 +86,11 @@ def parse_arguments(text: str) -> dict[str, Any]:
     return _plain_numbers(arguments)
 
 
+def canonical_arguments(arguments: Mapping[str, Any]) -> str:
+    """Arguments as text that is the same for the same JSON: keys sorted, 2.0 as 2."""
+    return json.dumps(_plain_numbers(dict(arguments)), sort_keys=True)
+
+
 def _plain_numbers(value: Any) -> Any:
     """2.0 as 2: JSON knows one kind of number, and a call is the same call in both spellings."""
     if isinstance(value, dict):
@@ -144,7 +150,7 @@ class Session:
             check_arguments(api, arguments)
         except ArgumentError as error:
             return Observation(observation_text(str(error), ""), Status.BAD_REQUEST)
-        call = json.dumps([api.tool_name, api.api_name, arguments], sort_keys=True)
+        call = json.dumps([api.tool_name, api.api_name, canonical_arguments(arguments)])
         own_names = {parameters_of(api)[name].name: value for name, value in arguments.items()}
         reply = self._world.respond(api.tool_name, api.api_name, own_names, self._attempts[call])
         self._attempts[call] += 1

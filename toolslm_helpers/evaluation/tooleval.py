@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolslm_helpers.agent.search import Agent, Episode, ModelAgent, play_episodes
+from toolslm_helpers.agent.episode import Episode
+from toolslm_helpers.agent.saving import EpisodeLog
+from toolslm_helpers.agent.search import Agent, ModelAgent, Search, play_episodes
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.queries import test_queries
 from toolslm_helpers.data.world import SETS, World
@@ -65,16 +67,28 @@ def pass_rates(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, PassRate]
 
 
 def evaluate_agent(
-    agent: Agent, world: World, size: Size, seed: int, batch_size: int = 64, on_progress: Callable[[int, int], None] | None = None
+    agent: Agent,
+    world: World,
+    size: Size,
+    seed: int,
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
+    log: EpisodeLog | None = None,
 ) -> Evaluation:
     """Plays the test queries of all six sets (the first ``size.eval_queries_per_set`` of each) and judges them.
 
-    Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. ``on_progress(finished, total)`` counts episodes. Under
-    ``accelerate launch`` the processes share the queries out, and each returns the whole evaluation.
+    Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. ``on_progress(finished, total)`` counts episodes. ``search`` is one
+    chain of ``size.max_iterations`` unless another is given. With a ``log``, episodes in it are not played again and new ones are added.
+    Under ``accelerate launch`` the processes share the queries out, and each returns the whole evaluation.
     """
     queries = [query for name in SETS for query in test_queries(world, name)[: size.eval_queries_per_set]]
     mine = share(queries)
-    episodes = play_episodes(agent, world, mine, size.rendering, size.max_iterations, seed, batch_size, on_progress)
+    episodes = play_episodes(
+        agent, world, mine, size.rendering, size.max_iterations, seed, batch_size, on_progress,
+        search=search, finished=log.episodes if log else None, on_episode=log.append if log else None,
+    )  # fmt: skip
     judge = ExactJudge()
     judged = [Judged(q, e, judge.judge(q, e)) for q, e in zip(mine, episodes, strict=True)]
     return Evaluation(tuple(together(judged, len(queries))))
@@ -88,6 +102,10 @@ def evaluate(
     seed: int,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
+    log: EpisodeLog | None = None,
 ) -> Evaluation:
     """``evaluate_agent`` for a language model at the temperature and limits of ``size``."""
-    return evaluate_agent(ModelAgent(model, tokenizer, size), world, size, seed, batch_size, on_progress)
+    agent = ModelAgent(model, tokenizer, size)
+    return evaluate_agent(agent, world, size, seed, batch_size, on_progress, search=search, log=log)
