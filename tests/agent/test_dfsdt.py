@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from transformers import OPTConfig, OPTForCausalLM
 
 from toolslm_helpers.agent.dfsdt import Dfsdt, path_to, search_named
-from toolslm_helpers.agent.search import ModelAgent, play_episodes, single_chain
+from toolslm_helpers.agent.search import ModelAgent, opening_messages, play_episodes, single_chain
 from toolslm_helpers.data.queries import test_queries as queries_of
 from toolslm_helpers.data.toolbench import read_tree
 from toolslm_helpers.data.world import build_world
 from toolslm_helpers.files import WorkbookError
 from toolslm_helpers.sizes import get_size
+from toolslm_helpers.text.flatten import prompt_ids
 from toolslm_helpers.text.protocol import diversity_text
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
 
@@ -153,15 +154,21 @@ def test_whatever_happens_the_limits_hold(script, width, back_off, depth, turns)
     assert (episode.return_type == "give_answer") == (episode.final_answer is not None)
 
 
-def test_a_model_plays_it_and_its_first_path_is_the_chains():
+TOKENIZER = load_small_tokenizer()
+
+
+def random_model():
     torch.manual_seed(0)
-    tokenizer = load_small_tokenizer()
     config = OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=16, word_embed_proj_dim=8, num_hidden_layers=1, ffn_dim=32, init_std=0.5,
+        vocab_size=len(TOKENIZER), hidden_size=16, word_embed_proj_dim=8, num_hidden_layers=1, ffn_dim=32, init_std=0.5,
         num_attention_heads=2, max_position_embeddings=1024, do_layer_norm_before=False,
     )  # fmt: skip
+    return OPTForCausalLM(config).eval()
+
+
+def test_a_model_plays_it_and_its_first_path_is_the_chains():
     size = replace(get_size("smoke"), max_new_tokens=6, max_iterations=3, temperature=1.0)
-    agent = ModelAgent(OPTForCausalLM(config).eval(), tokenizer, size)
+    agent = ModelAgent(random_model(), TOKENIZER, size)
     many = queries_of(WORLD, "G1_instruction")[:3]
     trees = play_episodes(agent, WORLD, many, "compact", 3, 0, batch_size=2, search=Dfsdt(max_depth=3, max_turns=9))
     chains = play_episodes(agent, WORLD, many, "compact", 3, 0, search=single_chain(3))
@@ -171,6 +178,39 @@ def test_a_model_plays_it_and_its_first_path_is_the_chains():
             node = node.children[0]
             first.append(node.step)
         assert first == list(chain.steps) and tree.turns == 9
+
+
+def test_prompts_are_shortened_on_every_branch_and_what_was_read_before_does_not_change_the_turns(monkeypatch):
+    """The prompt that a branch is asked with holds the query and what was tried; a memory of another branch's prompt is no harm."""
+    size = replace(get_size("smoke"), max_new_tokens=6, temperature=0, truncation="shorten")
+    search, many = Dfsdt(max_depth=3, max_turns=9), queries_of(WORLD, "G3_instruction")[:3]
+    opening = max(len(prompt_ids(opening_messages(WORLD, query.query, "compact"), TOKENIZER)) for query in many)
+    agent = ModelAgent(random_model(), TOKENIZER, replace(size, max_length=opening + 120))
+    prompts, written, cut = [], agent._write, []
+
+    def watched(conversations, asked):
+        prompts.extend(zip(conversations, map(TOKENIZER.decode, asked), strict=True))
+        cut.extend(
+            agent.shortened(conversation).trajectory.messages != tuple(conversation.messages) for conversation in conversations
+        )
+        assert max(map(len, asked)) <= agent.limit - agent.room
+        return written(conversations, asked)
+
+    def forgetful(conversations):
+        for conversation in conversations:
+            conversation.memory = None
+        return agent(conversations)
+
+    monkeypatch.setattr(ModelAgent, "_write", lambda self, *arguments: watched(*arguments))
+    remembered = play_episodes(agent, WORLD, many, "compact", 3, 0, search=search)
+    again = [
+        (conversation, text) for conversation, text in prompts if conversation.messages[-1].role == "user" and conversation.turn
+    ]
+    assert len(prompts) == 27 and len(again) >= 9 and 9 <= sum(cut) < 27
+    for conversation, text in prompts:
+        assert conversation.world_query.query.query in text
+    assert all("Tried before: " in text and text.endswith("Try something else.\nAssistant: ") for _, text in again)
+    assert remembered == play_episodes(forgetful, WORLD, many, "compact", 3, 0, search=search)
 
 
 def test_names():
