@@ -1,12 +1,8 @@
 """The tool world over HTTP: StableToolBench's protocol, its client's codes, its cache files, faults, limits, many at once."""
 
 import asyncio
-import contextlib
 import json
 import random
-import socket
-import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -34,30 +30,16 @@ from toolslm_helpers.data.world import build_world
 from toolslm_helpers.files import DataError, WorkbookError, read_json
 
 pytest.importorskip("fastapi", reason="needs the extra [serve]")
-uvicorn = pytest.importorskip("uvicorn", reason="needs the extra [serve]")
+pytest.importorskip("uvicorn", reason="needs the extra [serve]")
 
 WORLD = build_world(0)
-QUERY = next(q for q in queries_of(WORLD, "G1_instruction") if q.goal.kind == "answer" and len(q.goal.facts) == 1)
-CALL = QUERY.goal.facts[0].calls[0]
+QUERY, CALL = next(
+    (query, fact.calls[0])
+    for query in queries_of(WORLD, "G1_instruction")
+    for fact in query.goal.facts[:1]
+    if len(query.goal.facts) == 1 and not WORLD.apis[fact.calls[0].tool_name, fact.calls[0].api_name].fault
+)
 TOOL = WORLD.tools_by_name[CALL.tool_name]
-
-
-@contextlib.contextmanager
-def served(app):
-    """The application behind a real port, in a thread of its own -> its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def payload(**changes):
@@ -83,7 +65,7 @@ def post(url, body, timeout=30):
 
 
 @pytest.fixture(scope="module")
-def url():
+def url(served):
     with served(create_app(Answerer(WorldSource(WORLD)))) as address:
         yield address
 
@@ -179,7 +161,7 @@ def test_a_search_does_not_know_where_its_tools_are(url):
 @pytest.mark.parametrize(
     ("faults", "code"), [("not_found=1", 6), ("too_many=1", 9), ("malformed=1", 12), ("latency=0.4", 5), ("", 0)]
 )
-def test_faults_by_http_and_in_process(faults, code):
+def test_faults_by_http_and_in_process(served, faults, code):
     faults = Faults.read(faults)
     with served(create_app(Answerer(WorldSource(WORLD)), faults)) as address:
         remote = RemoteWorld.of(address, WORLD, timeout=0.2 if faults.latency else 15)
@@ -202,14 +184,14 @@ def test_faults_are_shares_and_their_switch_is_checked():
     assert Faults.read(" latency=0.5, seed=3") == Faults(latency=0.5, seed=3)
 
 
-def test_slow_requests_do_not_wait_for_each_other():
+def test_slow_requests_do_not_wait_for_each_other(served):
     """32 requests of 0.3 s each through one process: were they served one by one, the last would have no answer in 5 s."""
     with served(create_app(Answerer(WorldSource(WORLD)), Faults(latency=0.3))) as address, ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: post(address, payload(), timeout=5), range(32)))
     assert len(set(answers)) == 1 and answers[0][0] == 200
 
 
-def test_recorded_answers_come_first_and_keys_are_compared_as_json(tmp_path):
+def test_recorded_answers_come_first_and_keys_are_compared_as_json(served, tmp_path):
     folder = tmp_path / "Weather" / "skylark_for_Weather"
     folder.mkdir(parents=True)
     recorded = {"error": "", "response": {"sky": "sunny"}}

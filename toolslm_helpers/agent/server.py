@@ -1,8 +1,8 @@
 """The tool world over HTTP: POST /virtual as StableToolBench's server answers it, so that its client works against this one.
 
 Needs the extra ``[serve]`` (fastapi, uvicorn). Whatever arrives is answered: a body that is no request with 422, one that is too large with
-413, a call that takes too long with an error that says so. Nothing a caller sends is executed, and names become file names only after
-all but letters, digits and underscores are gone.
+413, one that does not arrive with 408, a call that takes too long with an error that says so. Nothing a caller sends is executed, and names
+become file names only after all but letters, digits and underscores are gone.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_BODY = 65_536  # bytes of a request
 MAX_RESPONSE = 2_048  # characters of a response; upstream's server cuts there too, its client at 1,024
 MOST_READY = 20_000  # replies kept whole
+BODY_SECONDS = 10.0  # in which a request must have arrived
 _FIELDS = ("category", "tool_name", "api_name", "tool_input", "strip", "toolbench_key")
 
 
@@ -89,7 +90,7 @@ class Answerer:
     async def answer(self, call: ToolCall) -> Answer:
         """Never raises for what a caller sent; a source that fails or takes too long is an error in the answer."""
         try:
-            if self.cache is not None and (answer := self.cache.get(call)) is not None:
+            if self.cache is not None and (answer := await self._recorded(call)) is not None:
                 return answer
             if self.world is not None and (answer := self.world.get(call)) is not None:
                 return answer
@@ -107,6 +108,10 @@ class Answerer:
             except WorkbookError:
                 pass  # an answer that could not be kept is still an answer
         return answer
+
+    async def _recorded(self, call: ToolCall) -> Answer | None:
+        """The recorded answer. A file that must be read first is read beside the other requests, not before them."""
+        return self.cache.get(call) if self.cache.is_read(call) else await asyncio.to_thread(self.cache.get, call)
 
 
 def cut(answer: Answer) -> Answer:
@@ -148,10 +153,14 @@ def create_app(answerer: Answerer, faults: Faults | None = None) -> "FastAPI":
     @app.post("/virtual")
     async def virtual(request: Request) -> Response:
         body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                return reply({"detail": f"body larger than {MAX_BODY} bytes"}, 413)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.stream():
+                    body += part
+                    if len(body) > MAX_BODY:
+                        return reply({"detail": f"body larger than {MAX_BODY} bytes"}, 413)
+        except TimeoutError:
+            return reply({"detail": f"the body did not arrive in {BODY_SECONDS:g} seconds"}, 408)
         if faults.latency:
             await asyncio.sleep(faults.latency)
         match faults.draw(rng):

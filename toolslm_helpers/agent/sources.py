@@ -28,6 +28,7 @@ from toolslm_helpers.files import DataError, atomic_write_json, read_json
 
 Answer = dict[str, Any]  # {"error": text, "response": anything}, as the server returns it
 MOST_REMEMBERED = 100_000  # calls whose repetitions are counted, and answers that are kept ready
+MOST_FILES = 1_000  # files of recorded answers that are kept in memory; StableToolBench's cache has thousands, some of megabytes
 
 # By these words, letter for letter, StableToolBench's client knows which code an error has; whatever else it says is code 0.
 ERROR_WORDS = {
@@ -125,41 +126,67 @@ class RecordedCache:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        self._files: dict[Path, tuple[dict[str, Answer], dict[str, Answer]]] = {}  # {path: (as written, by canonical key)}
-        self._lock = threading.Lock()
+        self._files: OrderedDict[Path, _Recorded] = OrderedDict()  # those used last; a name without a file is one without answers
+        self._lock, self._writing = threading.Lock(), threading.Lock()  # the first is never held while a disk is waited for
 
     def path(self, call: ToolCall) -> Path:
         return self.folder / call.category / f"{call.tool}_for_{call.category}" / f"{call.api}.json"
 
+    def is_read(self, call: ToolCall) -> bool:
+        """Whether the file of this call is in memory: then ``get`` waits for no disk."""
+        return self.path(call) in self._files
+
     def get(self, call: ToolCall) -> Answer | None:
         """The recorded answer, or None. Raises DataError for a damaged file."""
-        return self._read(self.path(call))[1].get(canonical_arguments(call.arguments))
-
-    def put(self, call: ToolCall, answer: Answer) -> None:
-        """Records an answer, on disk when this returns."""
         path = self.path(call)
         with self._lock:
-            written, by_key = self._read(path)
-            by_key[canonical_arguments(call.arguments)] = written[str(dict(call.arguments))] = answer
-            atomic_write_json(path, written, indent=4)
+            if (found := self._files.get(path)) is not None:
+                self._files.move_to_end(path)
+        if found is None:
+            found = self._keep(path, _Recorded.read(path))
+        return found.by_key.get(canonical_arguments(call.arguments))
 
-    def _read(self, path: Path) -> tuple[dict[str, Answer], dict[str, Answer]]:
-        if path not in self._files:
-            try:
-                written = read_json(path) if path.is_file() else {}
-            except (OSError, ValueError) as error:
-                if isinstance(error, DataError):
-                    raise
-                return {}, {}  # a name that no file can have
-            if not isinstance(written, dict):
-                raise DataError(f"{path}: expected one object from arguments to answer, found {type(written).__name__}.")
-            by_key = {}
-            for text, answer in written.items():
-                arguments = _as_object(text)
-                if isinstance(arguments, Mapping) and isinstance(answer, Mapping):
-                    by_key[canonical_arguments(arguments)] = dict(answer)
-            self._files[path] = written, by_key
-        return self._files[path]
+    def put(self, call: ToolCall, answer: Answer) -> None:
+        """Records an answer, on disk when this returns. What others wrote there meanwhile is kept."""
+        path = self.path(call)
+        with self._writing:
+            found = _Recorded.read(path)
+            found.by_key[canonical_arguments(call.arguments)] = found.written[str(dict(call.arguments))] = answer
+            atomic_write_json(path, found.written, indent=4)
+            self._keep(path, found)
+
+    def _keep(self, path: Path, found: "_Recorded") -> "_Recorded":
+        with self._lock:
+            self._files[path] = found
+            self._files.move_to_end(path)
+            if len(self._files) > MOST_FILES:
+                self._files.popitem(last=False)
+        return found
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A file of recorded answers: as it is written, and by canonical key."""
+
+    written: dict[str, Any]
+    by_key: dict[str, Answer]
+
+    @classmethod
+    def read(cls, path: Path) -> "_Recorded":
+        """Raises DataError for a damaged file; one that is not there, or whose name no file can have, is empty."""
+        try:
+            written = read_json(path) if path.is_file() else {}
+        except (OSError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            written = {}
+        if not isinstance(written, dict):
+            raise DataError(f"{path}: expected one object from arguments to answer, found {type(written).__name__}.")
+        read = ((_as_object(text), answer) for text, answer in written.items())
+        pairs = (
+            (arguments, answer) for arguments, answer in read if isinstance(arguments, Mapping) and isinstance(answer, Mapping)
+        )
+        return cls(written, {canonical_arguments(arguments): dict(answer) for arguments, answer in pairs})
 
 
 class WorldSource:
