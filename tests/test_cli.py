@@ -9,10 +9,13 @@ import pytest
 from rich.console import Console
 
 from toolslm_helpers import cli, regression, workbook
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.agent.gold import gold_trajectories
+from toolslm_helpers.data.queries import test_queries as queries_of
 from toolslm_helpers.data.world import build_world
 from toolslm_helpers.execution import NotebookFailed
 from toolslm_helpers.files import DataError, WorkbookError
+from toolslm_helpers.sizes import get_size
 
 
 def call(monkeypatch, *arguments: str) -> int:
@@ -111,23 +114,16 @@ def test_an_unknown_lesson_and_a_missing_run_are_told(monkeypatch, tmp_path, cap
     assert os.listdir(tmp_path) == []
 
 
-def four_judged():
-    """An evaluation of four queries of one set, of which one passed."""
-    from toolslm_helpers.evaluation import tooleval
-
-    def judged(number):
-        query = SimpleNamespace(set_name="G1_tool")
-        return tooleval.Judged(query, SimpleNamespace(query_id=number), tooleval.Verdict(number == 0, "why"))
-
-    return tooleval.Evaluation(tuple(judged(number) for number in range(4)))
+def gave_up(query):
+    """An episode that gives up at once: passed where no API can help, and nowhere else."""
+    step = Step("", "Finish", '{"return_type": "give_up_and_restart"}', "{}", 4)
+    return Episode(query.query.query_id, query.query.query, (step,), "finish", None, "give_up_and_restart")
 
 
 def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys):
     """The commands themselves: the helpers are tested where they stand."""
     from toolslm_helpers.agent import gold
-    from toolslm_helpers.agent.dfsdt import Dfsdt
-    from toolslm_helpers.evaluation import tooleval
-    from toolslm_helpers.model import checkpoints
+    from toolslm_helpers.evaluation.playing import Played, Playing
     from toolslm_helpers.training import sft, stages
 
     calls = []
@@ -137,14 +133,16 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
         calls.append(("sft", size.name, seed, output, trajectories, start))
         return SimpleNamespace(examples=3, steps=2, final_loss=0.25)
 
-    def judge(model, tokenizer, world, size, seed, on_progress, search, log):
+    def play(playing, on_progress):
         on_progress(1, 2)
-        calls.append(("evaluate", model, size.name, seed, search, log))
-        return four_judged()
+        calls.append(("evaluate", playing))
+        world = build_world()
+        queries = sorted(queries_of(world, "G1_tool"), key=lambda query: query.goal.kind != "give_up")
+        queries = [queries[0], *queries[-3:]]
+        return Played(world, tuple((query, gave_up(query)) for query in queries))
 
     monkeypatch.setattr(sft, "train", train)
-    monkeypatch.setattr(tooleval, "evaluate", judge)
-    monkeypatch.setattr(checkpoints, "load_model", lambda name: (f"model {name}", None))
+    monkeypatch.setattr(Playing, "play", play)
     monkeypatch.setattr(stages, "run_stage", lambda name, output, seed, **more: calls.append((name, output, seed, more["start"])))
     monkeypatch.setattr(gold, "training_trajectories", lambda size: [f"for {size.name}"])
     monkeypatch.setattr(gold, "export_world", lambda output, seed: calls.append(("world", output, seed)) or {"a": "hash"})
@@ -156,7 +154,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     assert call(monkeypatch, "world", "--output", tmp_path, "--seed", "5") == 0
     assert calls == [
         ("sft", "smoke", 2, tmp_path, ["for smoke"], "base"),
-        ("evaluate", "model x", "smoke", 0, Dfsdt("compact"), None),
+        ("evaluate", Playing("x", get_size("smoke"), 0, "dfsdt")),
         ("base", tmp_path / "base", 0, None),
         ("instruct", tmp_path / "instruct", 0, None),
         ("world", tmp_path, 5),
@@ -210,17 +208,16 @@ def test_a_later_stage_starts_from_the_base_that_was_just_made(monkeypatch, tmp_
 
 
 def test_saved_episodes_belong_to_one_model_search_and_seed(monkeypatch, tmp_path, capsys):
-    from toolslm_helpers.evaluation import tooleval
-    from toolslm_helpers.model import checkpoints
+    from toolslm_helpers.evaluation import playing
 
     logs = []
 
-    def judge(model, tokenizer, world, size, seed, on_progress, search, log):
+    def play(agent, world, queries, size, seed, on_progress, search, log, api, calls_at_once):
         logs.append(log)
-        return four_judged()
+        return [gave_up(query) for query in queries]
 
-    monkeypatch.setattr(tooleval, "evaluate", judge)
-    monkeypatch.setattr(checkpoints, "load_model", lambda name: ("model", None))
+    monkeypatch.setattr(playing, "play_shared", play)
+    monkeypatch.setattr(playing, "load_model", lambda name: (SimpleNamespace(to=lambda device: None), None))
     model, file = tmp_path / "model", tmp_path / "episodes.jsonl"
     model.mkdir()
     (model / "model.safetensors").write_bytes(b"weights")

@@ -11,8 +11,8 @@ from rich.console import Console
 from toolslm_helpers.files import WorkbookError
 
 if TYPE_CHECKING:
+    from toolslm_helpers.evaluation.playing import Playing
     from toolslm_helpers.evaluation.votes import Ballot
-    from toolslm_helpers.sizes import Size
 
 app = typer.Typer(name="toolslm", help="How Small Models Learn Tool Use.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -176,10 +176,14 @@ def sft(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option("--model", help="A checkpoint's folder, or base, instruct or sft.")] = "sft",
+    model: Annotated[
+        str, typer.Option("--model", help="A checkpoint's folder, or base, instruct or sft; with --endpoint, a name there.")
+    ] = "sft",
     size: SizeOption = "tiny",
     seed: SeedOption = 0,
-    data: Annotated[str, typer.Option("--data", help="world: play its test queries. toolbench: judge --answers.")] = "world",
+    data: Annotated[
+        str, typer.Option("--data", help="world, or toolbench: the test queries of TOOLBENCH_DIR (see --server), or --answers.")
+    ] = "world",
     answers: Annotated[
         Path | None, typer.Option("--answers", help="A folder of converted answers, <set>.json, to judge.")
     ] = None,
@@ -203,15 +207,24 @@ def evaluate(
         bool, typer.Option("--full", help="Count every test query of TOOLBENCH_DIR: one without an answer is not passed.")
     ] = False,
     search: Annotated[str, typer.Option("--search", help="cot: one chain. dfsdt: a tree that backs off.")] = "cot",
+    server: Annotated[
+        str | None, typer.Option("--server", help="Where the tools are: a server such as `toolslm serve`. None: in this process.")
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", help="An OpenAI-compatible endpoint whose --model plays. None: a checkpoint plays."),
+    ] = None,
     episodes: Annotated[Path | None, typer.Option("--episodes", help="Save episodes here as they end; go on from there.")] = None,
     export_to: Annotated[
         Path | None, typer.Option("--export", help="Write ToolBench's answer files and ToolEval's here.")
     ] = None,
     output: OutputOption = Path("build/evaluation"),
 ) -> None:
-    """Judge a checkpoint, or the answers of any system, on the six test sets: table, radar, JSON. A stopped judging continues."""
+    """Play the six test sets and judge, or judge the answers of any system: table, radar, JSON. What was stopped continues."""
     from toolslm_helpers.evaluation import session
     from toolslm_helpers.evaluation.llm_judge import Prices
+    from toolslm_helpers.evaluation.playing import Playing
+    from toolslm_helpers.sizes import get_size
     from toolslm_helpers.teaching.evaluation_plots import radar
 
     counted = session.chosen_policy(policy)
@@ -224,13 +237,21 @@ def evaluate(
         )
     prices = Prices(price_in, price_out, ceiling)
     settings = {"votes": votes, "output": output, "model": judge_model, "at_once": at_once, "prices": prices}
-    playing = {"search": search, "episodes": episodes, "export_to": export_to}
-    if data == "world" and answers is None:
-        ballots = _play_and_judge(model, size, seed, judge, settings, **playing)
-    elif playing != {"search": "cot", "episodes": None, "export_to": None}:
-        raise WorkbookError("--search, --episodes and --export are for queries that are played; --answers were played before.")
-    else:
+    playing = {
+        "--search": search != "cot",
+        "--episodes": episodes,
+        "--export": export_to,
+        "--server": server,
+        "--endpoint": endpoint,
+    }
+    if answers is not None:
+        if played := [name for name, value in playing.items() if value]:
+            raise WorkbookError(f"{', '.join(played)}: for queries that are played; --answers were played before.")
         ballots = _judge_converted(answers, judge, settings)
+    else:
+        plan = Playing(model, get_size(size), seed, search, data, endpoint, server, episodes)
+        session.check_judge(judge, judge_model, data)  # now, not after hours of playing
+        ballots = _play_and_judge(plan, judge, export_to, settings)
     if ballots is None:  # under accelerate launch the first process judges and writes; this one has played its share
         return
     found = session.report(ballots, judge, counted, seed, session.expected_queries(_toolbench_folder()) if full else None)
@@ -253,47 +274,25 @@ def evaluate(
 
 
 def _play_and_judge(
-    model: str,
-    size: str,
-    seed: int,
-    judge: str,
-    settings: dict[str, Any],
-    *,
-    search: str,
-    episodes: Path | None,
-    export_to: Path | None,
+    playing: "Playing", judge: str, export_to: Path | None, settings: dict[str, Any]
 ) -> "tuple[Ballot, ...] | None":
-    from toolslm_helpers.agent import export
-    from toolslm_helpers.agent.dfsdt import search_named
-    from toolslm_helpers.agent.saving import EpisodeLog
-    from toolslm_helpers.data.world import build_world
-    from toolslm_helpers.evaluation import session, tooleval
+    from toolslm_helpers.evaluation import session
     from toolslm_helpers.evaluation.sharing import process
-    from toolslm_helpers.model.checkpoints import load_model
     from toolslm_helpers.screen import counting
-    from toolslm_helpers.sizes import get_size
 
-    chosen = get_size(size)
-    chosen_search, tool_world = search_named(search, chosen), build_world()
-    network, tokenizer = load_model(model)
-    if episodes and process()[1] > 1:  # each process keeps, and goes on from, a file of its own
-        episodes = episodes.with_name(f"{episodes.stem}.{process()[0]}{episodes.suffix}")
-    log = EpisodeLog(episodes, _episode_settings(model, chosen, seed, search)) if episodes else None
-    with counting(console, f"queries for {model}") as on_progress:
-        evaluation = tooleval.evaluate(
-            network, tokenizer, tool_world, chosen, seed, on_progress=on_progress, search=chosen_search, log=log
-        )
+    with counting(console, f"queries for {playing.model}") as on_progress:
+        played = playing.play(on_progress)
     if process()[0] > 0:
         return None
+    if played.undescribed:
+        print(f"{played.undescribed} tools have no file below tools/: they were offered without a description.")
     if export_to:
-        played = [(judged.world_query, judged.episode) for judged in evaluation.judged]
-        export.write_answers(export_to / "answer", tool_world, played)
-        export.write_converted(export_to / "converted", tool_world, played)
+        played.export(export_to)
         print(f"Answers: {export_to}")
     if judge == "exact":
-        return session.exact_ballots(evaluation)
+        return session.exact_ballots(played.pairs)
     with counting(console, "votes") as on_progress:
-        return session.judge_answers(session.answers_of(evaluation), judge, **settings, on_progress=on_progress)
+        return session.judge_answers(session.answers_of(played.pairs), judge, **settings, on_progress=on_progress)
 
 
 def _judge_converted(folder: Path | None, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...]":
@@ -371,18 +370,6 @@ def worksheet(
 
     for path in write_worksheets(output, lessons or ()):
         print(path)
-
-
-def _episode_settings(model: str, size: "Size", seed: int, search: str) -> dict:
-    """What an episode depends on: saved episodes go on only under the same."""
-    from dataclasses import asdict
-
-    from toolslm_helpers.evaluation.recorded import weights_hash
-    from toolslm_helpers.model.checkpoints import checkpoint_path
-
-    weights = weights_hash(checkpoint_path(model) / "model.safetensors")
-    limits = {name: value for name, value in asdict(size).items() if name != "eval_queries_per_set"}
-    return {"weights": weights, "seed": seed, "search": search, "size": limits}
 
 
 def _print_pass_rates(pass_rate: dict) -> None:

@@ -7,8 +7,9 @@ same judge. Which conversation a query asks about next is its ``Search``: ``sing
 
 import re
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from toolslm_helpers.agent.episode import Conversation, Episode, Step
 from toolslm_helpers.agent.virtual_api import Status, VirtualApi, observation_text
@@ -110,13 +111,27 @@ class ModelAgent:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def opening_messages(world: World, query: Query, rendering: Rendering) -> list[Message]:
+class Described(Protocol):
+    """A tool, as far as a prompt speaks of it."""
+
+    @property
+    def description(self) -> str: ...
+
+
+class Offers(Protocol):
+    """What a prompt needs of a world: the tools by their names. The embedded world has them, and ToolBench's files (``evaluation.released``)."""
+
+    @property
+    def tools_by_name(self) -> Mapping[str, Described]: ...
+
+
+def opening_messages(world: Offers, query: Query, rendering: Rendering) -> list[Message]:
     """The system and user turn that every conversation about ``query`` begins with, in training and here."""
     functions = [function_of(api) for api in query.api_list]
     return list(prompt_messages(query.query, functions, rendering, offered_tools(world, query)))
 
 
-def offered_tools(world: World, query: Query) -> tuple[tuple[str, str], ...]:
+def offered_tools(world: Offers, query: Query) -> tuple[tuple[str, str], ...]:
     """(name, description) of the tools whose APIs ``query`` offers, in the order of its API list."""
     names = dict.fromkeys(api.tool_name for api in query.api_list)
     return tuple((standardize(name), world.tools_by_name[name].description) for name in names)
@@ -180,7 +195,7 @@ def key_of(world_query: WorldQuery) -> Key:
 
 def play_episodes(
     agent: Agent,
-    world: World,
+    world: Offers,
     queries: Sequence[WorldQuery],
     rendering: Rendering,
     max_iterations: int,
@@ -192,12 +207,14 @@ def play_episodes(
     finished: Mapping[Key, Episode] | None = None,
     on_episode: Callable[[WorldQuery, Episode], None] | None = None,
     api: VirtualApi | None = None,
+    calls_at_once: int = 1,
 ) -> list[Episode]:
     """Plays every query to its end -> episodes in the order of ``queries``. ``on_progress(finished, total)`` follows each batch.
 
     ``search`` is ``single_chain(max_iterations)`` unless another is given. Queries in ``finished`` were played before: their episodes
     are taken as they are. ``on_episode(query, episode)`` is told each new episode as it ends, so that it can be saved. ``api`` is the
-    door to the tools: ``VirtualApi(world)`` unless they are elsewhere (``agent.remote``).
+    door to the tools: ``VirtualApi(world)`` unless they are elsewhere (``agent.remote``); then ``calls_at_once`` episodes of a batch
+    wait for their answers together.
 
     At most four batches of queries are open at a time, which bounds the memory that is kept of them. All open ones are asked for one
     turn in every round, those that were never read first, then by length, so that a batch holds little padding; whoever ends makes
@@ -218,8 +235,8 @@ def play_episodes(
         open_searches.sort(key=lambda one: (one.asked.memory is not None, sum(len(m.content) for m in one.asked.messages)))
         for start_of_batch in range(0, len(open_searches), batch_size):
             batch = open_searches[start_of_batch : start_of_batch + batch_size]
-            for one, text in zip(batch, agent([one.asked for one in batch]), strict=True):
-                episode = one.go_on(text)
+            texts = agent([one.asked for one in batch])
+            for one, episode in _go_on(list(zip(batch, texts, strict=True)), calls_at_once):
                 if episode is not None:
                     episodes[one.number] = episode
                     if on_episode is not None:
@@ -247,6 +264,15 @@ class _Open:
         except StopIteration as stop:
             return stop.value
         return None
+
+
+def _go_on(turns: Sequence[tuple[_Open, str | None]], at_once: int) -> Iterator[tuple[_Open, Episode | None]]:
+    """Hands each search its turn, ``at_once`` of them at the same time, and gives them back in their order."""
+    if at_once == 1:
+        yield from ((one, one.go_on(text)) for one, text in turns)
+    else:
+        with ThreadPoolExecutor(at_once) as pool:
+            yield from pool.map(lambda turn: (turn[0], turn[0].go_on(turn[1])), turns)
 
 
 def _take(numbers: Iterator[int], count: int) -> Collection[int]:
