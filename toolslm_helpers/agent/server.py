@@ -8,6 +8,11 @@ become file names only after all but letters, digits and underscores are gone.
 import asyncio
 import json
 import random
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -195,3 +200,24 @@ def serve(app: "FastAPI", host: str, port: int) -> None:
     import uvicorn
 
     uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+
+
+@contextmanager
+def in_background(app: "FastAPI") -> Iterator[str]:
+    """``with in_background(app) as address``: serves on a free port of this machine, in a thread of its own, until the block ends."""
+    import uvicorn
+
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, args=([port],), daemon=True)
+        thread.start()
+        while not server.started:
+            if not thread.is_alive():
+                raise WorkbookError("the server did not start; what it said stands above.")
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{port.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

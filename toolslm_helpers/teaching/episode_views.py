@@ -166,4 +166,5 @@ def search_tree(episode: Episode) -> View:
     rows = tree_rows(episode)
     cells = [[r.number, f"{'· ' * r.depth}{r.action}", r.action_input, r.code, r.fate] for r in rows]
     header = ["turn", "Action (a dot for each step before it)", "Action Input", "code", "what became of it"]
-    return grid(header, cells, f"User: {episode.query}", [r.fate in ("answer", "on the path that counts") for r in rows])
+    on_path = [r.fate in ("answer", "on the path that counts", "gave up, and that counts") for r in rows]
+    return grid(header, cells, f"User: {episode.query}", on_path)
