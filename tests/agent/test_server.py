@@ -1,6 +1,7 @@
 """The tool world over HTTP: StableToolBench's protocol, its client's codes, its cache files, faults, limits, many at once."""
 
 import asyncio
+import importlib.util
 import json
 import random
 import urllib.error
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolslm_helpers.agent import server, sources
 from toolslm_helpers.agent.remote import FaultyWorld, RemoteWorld
 from toolslm_helpers.agent.search import play_episodes
 from toolslm_helpers.agent.server import MAX_BODY, MAX_RESPONSE, Answerer, Faults, create_app, cut
@@ -19,6 +21,7 @@ from toolslm_helpers.agent.sources import (
     RecordedCache,
     WorldSource,
     category_folder,
+    openai_simulator,
     read_call,
     status_of,
     worth_keeping,
@@ -27,10 +30,14 @@ from toolslm_helpers.agent.virtual_api import Status, VirtualApi
 from toolslm_helpers.data.names import function_name, identifier, standardize
 from toolslm_helpers.data.queries import test_queries as queries_of
 from toolslm_helpers.data.world import build_world
-from toolslm_helpers.files import DataError, WorkbookError, read_json
+from toolslm_helpers.files import DataError, WorkbookError, read_json, repository_root
 
 pytest.importorskip("fastapi", reason="needs the extra [serve]")
 pytest.importorskip("uvicorn", reason="needs the extra [serve]")
+
+spec = importlib.util.spec_from_file_location("slow_judge", repository_root() / "benchmarks" / "slow_judge.py")
+slow_judge = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(slow_judge)
 
 WORLD = build_world(0)
 QUERY, CALL = next(
@@ -282,6 +289,67 @@ def test_upstreams_classifier_calls_every_answer_an_error(toolbench_dir):
             assert code == case["recorded_code"], case
 
 
+def test_a_language_model_plays_an_api_and_what_it_does_wrong_is_an_answer():
+    """A real local HTTP server in its place: good, fenced, nonsense, without a response, refused, silent."""
+    pytest.importorskip("openai", reason="needs the package openai")
+    said = [
+        '{"error": "", "response": {"sky": "sunny"}}',
+        '```json\n{"error": null, "response": 5}\n```',
+        "I am an API.",
+        '{"x": 1}',
+    ]
+
+    def plan(number, body):
+        assert "skylark" in body["messages"][1]["content"] and "Lisbon" in body["messages"][1]["content"]
+        return (200, said[number]) if number < 4 else (400, "no") if number == 4 else (200, None)
+
+    with slow_judge.JudgeServer(plan) as model:
+        simulator = openai_simulator(model.base_url, "m")
+        answerer = Answerer(WorldSource(WORLD), None, simulator, time_limit=3.0)
+        call = read_call("Weather", "skylark", "get_weather", '{"city": "Lisbon"}')
+
+        async def ask():
+            answers = [await answerer.answer(call) for _ in range(5)]
+            answerer.time_limit = 0.2
+            return [*answers, await answerer.answer(call)]
+
+        answers = asyncio.run(ask())
+    nothing = {"error": "The simulated API gave no JSON object.", "response": ""}
+    assert answers[:4] == [{"error": "", "response": {"sky": "sunny"}}, {"error": "", "response": 5}, nothing, nothing]
+    assert answers[4]["error"].startswith("BadRequestError: ") and answers[5] == {"error": "Timeout error...", "response": ""}
+
+
+def test_few_files_stay_in_memory_and_what_others_wrote_stays_on_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "MOST_FILES", 3)
+    cache, other = RecordedCache(tmp_path), RecordedCache(tmp_path)
+    calls = [read_call("Weather", "skylark", f"api {k}", "{}") for k in range(9)]
+    for k, call in enumerate(calls):
+        assert cache.get(call) is None and other.get(call) is None
+        cache.put(call, {"error": "", "response": k})
+    assert sum(map(cache.is_read, calls)) == 3
+    assert [cache.get(call)["response"] for call in calls] == list(range(9)), "read again from the disk"
+    second = read_call("Weather", "skylark", "api 8", '{"a": 1}')
+    other.put(second, {"error": "", "response": "other"})
+    assert other.get(calls[8])["response"] == 8 and RecordedCache(tmp_path).get(second)["response"] == "other"
+    for k in range(1000):
+        cache.get(read_call("Weather", "skylark", f"unknown {k}", "{}"))
+    assert sum(cache.is_read(read_call("Weather", "skylark", f"unknown {k}", "{}")) for k in range(1000)) == 3
+
+
+def test_a_body_that_does_not_arrive_and_a_caller_that_leaves(monkeypatch):
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.05)
+
+    async def never():
+        await asyncio.sleep(60)
+
+    async def leaves():
+        return {"type": "http.disconnect"}
+
+    status, content = ask_app(APP, b"", never)
+    assert status == 408 and "did not arrive in 0.05 seconds" in json.loads(content)["detail"]
+    assert ask_app(APP, b"", leaves)[0] == 400
+
+
 JSONISH = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -289,11 +357,11 @@ JSONISH = st.recursive(
 )
 
 
-def ask_app(app, body: bytes):
-    """One request, straight into the application -> (status, body)."""
+def ask_app(app, body: bytes, receive=None):
+    """One request, straight into the application -> (status, body). ``receive`` stands for a caller that sends no whole body."""
     sent = []
 
-    async def receive():
+    async def whole():
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message):
@@ -303,7 +371,7 @@ def ask_app(app, body: bytes):
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/virtual", "raw_path": b"/virtual",
         "query_string": b"", "headers": [(b"content-type", b"application/json")], "scheme": "http", "root_path": "",
     }  # fmt: skip
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), 10))
+    asyncio.run(asyncio.wait_for(app(scope, receive or whole, send), 10))
     return sent[0]["status"], b"".join(m.get("body", b"") for m in sent[1:])
 
 

@@ -143,6 +143,7 @@ def problem_of(request: Any) -> str:
 def create_app(answerer: Answerer, faults: Faults | None = None) -> "FastAPI":
     """The web application. One event loop serves all requests; none waits for another's latency or simulator."""
     from fastapi import FastAPI, Request, Response
+    from starlette.requests import ClientDisconnect
 
     faults, app = faults or Faults(), FastAPI(title="toolslm virtual API")
     rng = random.Random(faults.seed)
@@ -166,6 +167,8 @@ def create_app(answerer: Answerer, faults: Faults | None = None) -> "FastAPI":
                         return reply({"detail": f"body larger than {MAX_BODY} bytes"}, 413)
         except TimeoutError:
             return reply({"detail": f"the body did not arrive in {BODY_SECONDS:g} seconds"}, 408)
+        except ClientDisconnect:
+            return reply({"detail": "the caller went away"}, 400)  # nobody reads it; an exception would fill the log
         if faults.latency:
             await asyncio.sleep(faults.latency)
         match faults.draw(rng):

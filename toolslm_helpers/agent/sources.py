@@ -112,7 +112,13 @@ def _as_object(text: Any) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (
+            ValueError,
+            SyntaxError,
+            RecursionError,
+            MemoryError,
+            SystemError,
+        ):  # brackets nested too deep end in one of the last three
             continue
     return text
 
