@@ -11,7 +11,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -140,10 +140,22 @@ def problem_of(request: Any) -> str:
     return ""
 
 
+async def _body(receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> tuple[bytes, int, str]:
+    """(what a caller sends, 200, ""), or an HTTP status and what is wrong. No more is read than may be sent."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"", 400, "the caller went away"  # nobody reads it; an exception would fill the log
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+        if len(body) > MAX_BODY:
+            return b"", 413, f"body larger than {MAX_BODY} bytes"
+    return body, 200, ""
+
+
 def create_app(answerer: Answerer, faults: Faults | None = None) -> "FastAPI":
     """The web application. One event loop serves all requests; none waits for another's latency or simulator."""
     from fastapi import FastAPI, Request, Response
-    from starlette.requests import ClientDisconnect
 
     faults, app = faults or Faults(), FastAPI(title="toolslm virtual API")
     rng = random.Random(faults.seed)
@@ -158,17 +170,13 @@ def create_app(answerer: Answerer, faults: Faults | None = None) -> "FastAPI":
 
     @app.post("/virtual")
     async def virtual(request: Request) -> Response:
-        body = b""
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > MAX_BODY:
-                        return reply({"detail": f"body larger than {MAX_BODY} bytes"}, 413)
+                body, status, problem = await _body(request.receive)
         except TimeoutError:
-            return reply({"detail": f"the body did not arrive in {BODY_SECONDS:g} seconds"}, 408)
-        except ClientDisconnect:
-            return reply({"detail": "the caller went away"}, 400)  # nobody reads it; an exception would fill the log
+            body, status, problem = b"", 408, f"the body did not arrive in {BODY_SECONDS:g} seconds"
+        if problem:
+            return reply({"detail": problem}, status)
         if faults.latency:
             await asyncio.sleep(faults.latency)
         match faults.draw(rng):
