@@ -11,6 +11,7 @@ from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsW
 
 from toolslm_helpers.files import WorkbookError
 from toolslm_helpers.model.decoding import continue_batch, generate_batch, next_token, only_allowed, probabilities, top_k, top_p
+from toolslm_helpers.model.memory import BatchCache
 
 VOCABULARY, POSITIONS = 60, 48
 
@@ -288,3 +289,25 @@ def test_memories_that_do_not_match_are_named_and_no_room_leaves_none():
         continue_batch(MODEL, [[4], [5]], [None], 5, 0, [0, 1], 2)
     full, short = continue_batch(MODEL, [[7] * POSITIONS, [7]], [None, None], 3, 0, [0, 1], None)
     assert (full.ids, full.memory) == ([], None) and len(short.memory.ids) == 3
+
+
+def test_a_cache_keeps_some_rows_in_place_and_drops_columns():
+    states = torch.arange(2 * 2 * 6 * 1 * 9 * 3.0).reshape(2, 2, 6, 1, 9, 3)  # (L, 2, B, H, C, K)
+    for rows in ([0, 3, 5], [4, 5], [0, 1, 2], [5], [0, 1, 2, 3, 4, 5]):
+        order, cache = BatchCache(states.clone(), 7).keep(rows, 2, 7)
+        assert sorted(order) == rows and cache.get_seq_length() == 5 and cache.states.shape == (2, 2, len(rows), 1, 7, 3)
+        assert torch.equal(cache.states[:, :, :, :, :5], states[:, :, order, :, 2:7])
+
+
+def test_rows_are_read_in_groups_into_one_cache():
+    """A group's columns are its own: what others hold, and what lies to its left, stays as it was."""
+    before, cache = torch.tensor(7.0), BatchCache.reserve(MODEL, 4, 10, 6)
+    assert not cache.states.any() and cache.states.dtype == MODEL.dtype
+    cache.states.fill_(before.item())
+    part = cache.part(slice(1, 3), 2, 3)  # three of its columns are filled: it writes the cache's column 5
+    key = torch.randn(2, MODEL.config.num_attention_heads, 1, MODEL.config.hidden_size // MODEL.config.num_attention_heads)
+    keys, values = part.update(key, 2 * key, 0)
+    assert keys.shape[2] == values.shape[2] == 4 == part.get_seq_length() and cache.get_seq_length() == 6
+    assert torch.equal(cache.states[0, :, 1:3, :, 5], torch.stack([key[:, :, 0], 2 * key[:, :, 0]]))
+    cache.states[0, :, 1:3, :, 5] = before
+    assert (cache.states == before).all()

@@ -168,46 +168,39 @@ def _continue(model, prompts, memories, max_new_tokens, temperature, seeds, stop
         model.train(was_training)
 
 
+_READ_AT_ONCE = 16  # rows that are read together: those of like length, since what is padded is computed, too
+
+
 def _generate(model, prompts, memories, budgets, temperature, seeds, stop_id, allowed) -> list[Continuation]:
-    device = model.device
     outputs: list[list[int]] = [[] for _ in prompts]
     kept: list[Memory | None] = [None] * len(prompts)
     steps = max(budgets)
     if steps <= 0:
         return [Continuation([], None) for _ in prompts]
     lengths = [len(prompt) for prompt in prompts]
-    width = max(lengths)
-    # The rows end in the same column, and so do their new tokens: all rows are read from the same column on. A row with fewer new
-    # tokens than another reads some again; there is no hole between what is remembered and what is read.
-    unread = [n - (m.known(p) if m else 0) for n, p, m in zip(lengths, prompts, memories or [None] * len(prompts), strict=True)]
-    new = max(unread)
-    cache = BatchCache(model.config.num_hidden_layers, width + steps, width - new)
-    ids = torch.full((len(prompts), new), model.config.pad_token_id or 0)  # (B, N) what stands under the padding is never seen
-    mask = torch.ones(len(prompts), width + steps, dtype=torch.long)  # (B, T + steps) positions are counted along this mask
-    for row, prompt in enumerate(prompts):
-        read = prompt[-new:]
-        ids[row, new - len(read) :] = torch.tensor(read)
-        mask[row, : width - len(prompt)] = 0
-        if len(prompt) > new:
-            cache.fill(len(prompts), row, memories[row], len(prompt) - new, width - len(prompt))
-    uniforms = torch.tensor(np.stack([np.random.default_rng(seed).random(steps) for seed in seeds]))  # (B, steps)
-    ids, mask, uniforms = ids.to(device), mask.to(device), uniforms.to(device)
+    known = [m.known(p) if m else 0 for p, m in zip(prompts, memories or [None] * len(prompts), strict=True)]
+    rows = sorted(range(len(prompts)), key=lambda row: (lengths[row] - known[row], lengths[row]))  # whose prompt each row holds
+    width = max(lengths)  # the rows end in the same column, and so do their new tokens
+    cache = BatchCache.reserve(model, len(rows), width + steps, width)
+    mask = torch.zeros(len(rows), width + steps, dtype=torch.long)  # (B, T + steps) positions are counted along this mask
+    for i, row in enumerate(rows):
+        mask[i, width - lengths[row] :] = 1
+        if known[row]:
+            cache.fill(i, memories[row], known[row], width - lengths[row])
+    uniforms = torch.tensor(np.stack([np.random.default_rng(seeds[row]).random(steps) for row in rows]))  # (B, steps)
+    mask, uniforms = mask.to(model.device), uniforms.to(model.device)
+    logits = _read(model, [prompts[row] for row in rows], [known[row] for row in rows], cache, mask)
+    if logits.isnan().any():
+        raise WorkbookError(
+            "The model computes NaN. Expected finite logits. Usual cause: its training diverged (learning rate too high, no "
+            "clipping, fp16 overflow). Look at its loss curve and train it again."
+        )
 
-    rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to
     open_rows = {row for row in rows if budgets[row] > 0}
-    mask[[i for i in rows if i not in open_rows], width:] = 0
+    gone = 0  # columns at the left that were dropped, since no row that is left uses them
     for step in range(steps):
-        seen = mask[:, : width + step]
-        positions = (seen.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]  # (B, N), then (B, 1)
-        logits = model(
-            ids, attention_mask=seen, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        ).logits[:, -1]  # (B, V)
-        if step == 0 and logits.isnan().any():
-            raise WorkbookError(
-                "The model computes NaN. Expected finite logits. Usual cause: its training diverged (learning rate too high, no "
-                "clipping, fp16 overflow). Look at its loss curve and train it again."
-            )
-        if allowed is not None:  # rows that have ended write only padding: anything will do
+        end = width + step - gone  # columns that are filled, before the token that is chosen now
+        if allowed is not None:
             logits = only_allowed(logits, [allowed(row, outputs[row]) if row in open_rows else None for row in rows])
         ids = next_token(logits, temperature, uniforms[:, step])[:, None]  # (B, 1)
         for i, (row, token) in enumerate(zip(rows, ids[:, 0].tolist(), strict=True)):
@@ -215,15 +208,42 @@ def _generate(model, prompts, memories, budgets, temperature, seeds, stop_id, al
                 outputs[row].append(token)
                 if token == stop_id or len(outputs[row]) == budgets[row]:
                     open_rows.remove(row)
-                    mask[i, width + step :] = 0  # until it leaves, what it writes is padding and takes no position
                     if memories is not None:  # the last token was written and not read yet: it is no part of the memory
-                        states = cache.kept(i, width - lengths[row], width + step)
-                        kept[row] = Memory((*prompts[row], *outputs[row][:-1]), states)
+                        kept[row] = Memory((*prompts[row], *outputs[row][:-1]), cache.kept(i, width - lengths[row] - gone, end))
         if not open_rows:
             break
-        if len(open_rows) <= 0.75 * len(rows):  # copying the cache pays only where enough rows leave at once
-            keep = torch.tensor([i for i, row in enumerate(rows) if row in open_rows], device=device)
-            rows = [rows[i] for i in keep.tolist()]
-            ids, mask, uniforms = ids[keep], mask[keep], uniforms[keep]
-            cache.keep_rows(keep)
+        if len(open_rows) < len(rows):
+            first = width - max(lengths[row] for row in open_rows) - gone
+            order, cache = cache.keep([i for i, row in enumerate(rows) if row in open_rows], first, end)
+            rows, gone = [rows[i] for i in order], gone + first
+            ids, mask, uniforms = ids[order], mask[order, first:], uniforms[order]
+        seen = mask[:, : width + step + 1 - gone]
+        positions = seen.sum(dim=1, keepdim=True) - 1  # (B, 1)
+        read = model(ids, attention_mask=seen, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        logits = read.logits[:, -1]  # (B, V)
     return [Continuation(written, memory) for written, memory in zip(outputs, kept, strict=True)]
+
+
+def _read(model, prompts, known, cache: BatchCache, mask: torch.Tensor) -> torch.Tensor:
+    """Reads what is new of every prompt into ``cache`` -> the logits of its next token, (B, V). ``known`` tokens are there already.
+
+    A group of rows is read from the same column on: a row with fewer new tokens than its neighbours reads some again, so that there is
+    no hole between what is remembered and what is read.
+    """
+    logits, width = [], max(map(len, prompts))
+    for start in range(0, len(prompts), _READ_AT_ONCE):
+        rows = slice(start, start + _READ_AT_ONCE)
+        group = prompts[rows]
+        longest, new = max(map(len, group)), max(len(p) - k for p, k in zip(group, known[rows], strict=True))
+        ids = torch.full((len(group), new), model.config.pad_token_id or 0)  # (G, N) what stands under the padding is never seen
+        for i, prompt in enumerate(group):
+            read = prompt[-new:]
+            ids[i, new - len(read) :] = torch.tensor(read)
+        first = width - longest
+        seen = mask[rows, first:width]
+        positions = (seen.cumsum(dim=1) - 1).clamp(min=0)[:, -new:]  # (G, N)
+        part = cache.part(rows, first, longest - new)
+        ids = ids.to(mask.device)
+        read = model(ids, attention_mask=seen, position_ids=positions, past_key_values=part, use_cache=True, logits_to_keep=1)
+        logits.append(read.logits[:, -1])
+    return torch.cat(logits)

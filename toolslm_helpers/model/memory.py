@@ -31,21 +31,18 @@ class Memory:
 
 
 class _Layer(DynamicLayer):
-    """One layer's part of a ``BatchCache``; every call of the model writes the columns after those that it has."""
+    """One layer's part of a ``BatchCache``, (2, B, H, C, K); every call of the model writes the columns after those that it has."""
 
-    def __init__(self, batch: "BatchCache", number: int, length: int):
+    def __init__(self, states: torch.Tensor, length: int):
         super().__init__()
-        self._batch, self._number, self.length = batch, number, length
+        self._states, self.length = states, length
+        self.dtype, self.device, self.is_initialized = states.dtype, states.device, True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
-        rows, heads, _, width = key_states.shape
-        states = self._batch.reserved(rows, heads, width, key_states)[self._number]  # (2, B, H, C, K)
         start, self.length = self.length, self.length + key_states.shape[2]
-        states[0, :, :, start : self.length] = key_states
-        states[1, :, :, start : self.length] = value_states
-        self.keys, self.values = states[:, :, :, : self.length]
+        self._states[0, :, :, start : self.length] = key_states
+        self._states[1, :, :, start : self.length] = value_states
+        self.keys, self.values = self._states[:, :, :, : self.length]
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
@@ -53,29 +50,42 @@ class _Layer(DynamicLayer):
 
 
 class BatchCache(Cache):
-    """Keys and values of a batch, (L, 2, B, H, C, K): C columns are reserved, the first ``start`` of them are filled from memories."""
+    """Keys and values of a batch, (L, 2, B, H, C, K): C columns are reserved, the first ``start`` of them count as filled.
 
-    def __init__(self, layers: int, columns: int, start: int):
-        super().__init__(layers=[_Layer(self, number, start) for number in range(layers)])
-        self._columns = columns
-        self._states: torch.Tensor | None = None  # reserved when the first keys tell their shape
+    ``states`` is the whole memory, or a part of another cache's, whose rows and columns are then written there.
+    """
 
-    def reserved(self, rows: int, heads: int, width: int, like: torch.Tensor) -> torch.Tensor:
-        """The whole memory, made at the first call, with ``like``'s precision and device. Zeros: padding must not hold NaN."""
-        if self._states is None:
-            self._states = like.new_zeros(len(self.layers), 2, rows, heads, self._columns, width)
-        return self._states
+    def __init__(self, states: torch.Tensor, start: int):
+        super().__init__(layers=[_Layer(of_layer, start) for of_layer in states])
+        self.states = states
 
-    def fill(self, rows: int, row: int, memory: Memory, count: int, column: int) -> None:
-        """Puts the first ``count`` tokens of ``memory`` into ``row``, one of ``rows``, from ``column`` on."""
-        _, _, heads, _, width = memory.states.shape
-        reserved = self.reserved(rows, heads, width, memory.states)
-        reserved[:, :, row, :, column : column + count] = memory.states[:, :, :, :count]
+    @classmethod
+    def reserve(cls, model: torch.nn.Module, rows: int, columns: int, start: int) -> "BatchCache":
+        """Space for ``model``, in its precision and on its device. Zeros: padding must not hold NaN."""
+        config, heads = model.config, model.config.num_attention_heads
+        shape = (config.num_hidden_layers, 2, rows, heads, columns, config.hidden_size // heads)
+        return cls(torch.zeros(shape, dtype=model.dtype, device=model.device), start)
+
+    def part(self, rows: slice, first: int, start: int) -> "BatchCache":
+        """``rows`` of this cache from column ``first`` on, as a cache of its own; its columns before ``start`` are filled."""
+        return BatchCache(self.states[:, :, rows, :, first:], start)
+
+    def fill(self, row: int, memory: Memory, count: int, column: int) -> None:
+        """Puts the first ``count`` tokens of ``memory`` into ``row`` from ``column`` on."""
+        self.states[:, :, row, :, column : column + count] = memory.states[:, :, :, :count]
 
     def kept(self, row: int, first: int, end: int) -> torch.Tensor:
         """A copy of what one row holds in columns ``first`` to ``end``: the ``states`` of a ``Memory``."""
-        return self._states[:, :, row, :, first:end].clone()
+        return self.states[:, :, row, :, first:end].clone()
 
-    def keep_rows(self, indices: torch.Tensor) -> None:
-        """Drops all rows but these."""
-        self._states = self._states[:, :, indices]
+    def keep(self, rows: Sequence[int], first: int, end: int) -> tuple[list[int], "BatchCache"]:
+        """(which row is where now, the cache of ``rows`` only, from column ``first`` on; those before ``end`` are filled).
+
+        In place: rows from behind move to the places that are free, all others stay where they are.
+        """
+        order, stay = list(range(len(rows))), set(rows)
+        movers = [row for row in rows if row >= len(rows)]
+        for place, row in zip([place for place in order if place not in stay], movers, strict=True):
+            order[place] = row
+            self.states[:, :, place, :, first:end] = self.states[:, :, row, :, first:end]
+        return order, self.part(slice(len(rows)), first, end - first)
