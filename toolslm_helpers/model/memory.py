@@ -63,7 +63,9 @@ class BatchCache(Cache):
     def reserve(cls, model: torch.nn.Module, rows: int, columns: int, start: int) -> "BatchCache":
         """Space for ``model``, in its precision and on its device. Zeros: padding must not hold NaN."""
         config, heads = model.config, model.config.num_attention_heads
-        shape = (config.num_hidden_layers, 2, rows, heads, columns, config.hidden_size // heads)
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        heads = getattr(config, "num_key_value_heads", None) or heads  # a Llama's heads share their keys and values in groups
+        shape = (config.num_hidden_layers, 2, rows, heads, columns, width)
         return cls(torch.zeros(shape, dtype=model.dtype, device=model.device), start)
 
     def part(self, rows: slice, first: int, start: int) -> "BatchCache":
