@@ -32,7 +32,7 @@ site: $(READY)  ## build/site again from the executed notebooks in build/
 	@$(BIN)/toolslm site
 
 bench: $(READY)  ## speed, ours beside the stock path
-	@set -e; for name in flatten merge opt evaluation judging; do echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in flatten merge opt evaluation server judging; do echo "== benchmarks/$$name.py"; $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove what the other targets made, the environment .venv excepted
 	rm -rf build .pytest_cache .hypothesis .ruff_cache .import_linter_cache *.egg-info

@@ -11,12 +11,14 @@ is a trial, and its record stays in the output folder.
 import argparse
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from toolslm_helpers.agent.chat import ChatAgent
+from toolslm_helpers.agent.episode import Episode
 from toolslm_helpers.agent.prompting import choose_examples, mean_shown, with_examples
-from toolslm_helpers.agent.search import Agent, Episode, Step, play_episodes
+from toolslm_helpers.agent.saving import episode_as_json, episode_from_json
+from toolslm_helpers.agent.search import Agent, play_episodes
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.queries import test_queries
 from toolslm_helpers.data.world import SETS, World, build_world
@@ -47,7 +49,7 @@ def play(
         began = time.perf_counter()
         some = left[start : start + batch]
         for episode in play_episodes(agent, world, some, size.rendering, size.max_iterations, seed, batch):
-            kept["episodes"][str(episode.query_id)] = asdict(episode)
+            kept["episodes"][str(episode.query_id)] = episode_as_json(episode)
         kept["seconds"] += round(time.perf_counter() - began, 1)
         atomic_write_json(file, kept)
         print(f"{file.stem}: {len(kept['episodes'])} of {len(queries)}, {kept['seconds']:.0f} s", file=sys.stderr, flush=True)
@@ -57,8 +59,7 @@ def play(
 def read_episodes(file: Path) -> dict[int, Episode]:
     """{query id: episode} of what ``play`` kept."""
     kept = read_json(file)["episodes"].values()
-    episodes = [Episode(**e | {"steps": tuple(Step(**step) for step in e["steps"])}) for e in kept]
-    return {episode.query_id: episode for episode in episodes}
+    return {episode.query_id: episode for episode in map(episode_from_json, kept)}
 
 
 def main() -> None:

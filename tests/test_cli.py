@@ -9,10 +9,13 @@ import pytest
 from rich.console import Console
 
 from toolslm_helpers import cli, regression, workbook
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.agent.gold import gold_trajectories
+from toolslm_helpers.data.queries import test_queries as queries_of
 from toolslm_helpers.data.world import build_world
 from toolslm_helpers.execution import NotebookFailed
 from toolslm_helpers.files import DataError, WorkbookError
+from toolslm_helpers.sizes import get_size
 
 
 def call(monkeypatch, *arguments: str) -> int:
@@ -111,11 +114,16 @@ def test_an_unknown_lesson_and_a_missing_run_are_told(monkeypatch, tmp_path, cap
     assert os.listdir(tmp_path) == []
 
 
+def gave_up(query):
+    """An episode that gives up at once: passed where no API can help, and nowhere else."""
+    step = Step("", "Finish", '{"return_type": "give_up_and_restart"}', "{}", 4)
+    return Episode(query.query.query_id, query.query.query, (step,), "finish", None, "give_up_and_restart")
+
+
 def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys):
     """The commands themselves: the helpers are tested where they stand."""
     from toolslm_helpers.agent import gold
-    from toolslm_helpers.evaluation import tooleval
-    from toolslm_helpers.model import checkpoints
+    from toolslm_helpers.evaluation.playing import Played, Playing
     from toolslm_helpers.training import sft, stages
 
     calls = []
@@ -125,30 +133,28 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
         calls.append(("sft", size.name, seed, output, trajectories, start))
         return SimpleNamespace(examples=3, steps=2, final_loss=0.25)
 
-    def judge(model, tokenizer, world, size, seed, on_progress):
+    def play(playing, on_progress):
         on_progress(1, 2)
-        calls.append(("evaluate", model, size.name, seed))
-        return tooleval.Evaluation(tuple(judged("G1_tool", number, number == 0) for number in range(4)))
-
-    def judged(set_name, query_id, passed):
-        query = SimpleNamespace(set_name=set_name)
-        return tooleval.Judged(query, SimpleNamespace(query_id=query_id), tooleval.Verdict(passed, "why"))
+        calls.append(("evaluate", playing))
+        world = build_world()
+        queries = sorted(queries_of(world, "G1_tool"), key=lambda query: query.goal.kind != "give_up")
+        queries = [queries[0], *queries[-3:]]
+        return Played(world, tuple((query, gave_up(query)) for query in queries))
 
     monkeypatch.setattr(sft, "train", train)
-    monkeypatch.setattr(tooleval, "evaluate", judge)
-    monkeypatch.setattr(checkpoints, "load_model", lambda name: (f"model {name}", None))
+    monkeypatch.setattr(Playing, "play", play)
     monkeypatch.setattr(stages, "run_stage", lambda name, output, seed, **more: calls.append((name, output, seed, more["start"])))
     monkeypatch.setattr(gold, "training_trajectories", lambda size: [f"for {size.name}"])
     monkeypatch.setattr(gold, "export_world", lambda output, seed: calls.append(("world", output, seed)) or {"a": "hash"})
     monkeypatch.setattr(cli, "console", Console(width=100))
 
     assert call(monkeypatch, "sft", "--size", "smoke", "--seed", "2", "--output", tmp_path, "--model", "base") == 0
-    assert call(monkeypatch, "evaluate", "--model", "x", "--size", "smoke", "--output", tmp_path) == 0
+    assert call(monkeypatch, "evaluate", "--model", "x", "--size", "smoke", "--search", "dfsdt", "--output", tmp_path) == 0
     assert call(monkeypatch, "stages", "--output", tmp_path) == 0
     assert call(monkeypatch, "world", "--output", tmp_path, "--seed", "5") == 0
     assert calls == [
         ("sft", "smoke", 2, tmp_path, ["for smoke"], "base"),
-        ("evaluate", "model x", "smoke", 0),
+        ("evaluate", Playing("x", get_size("smoke"), 0, "dfsdt")),
         ("base", tmp_path / "base", 0, None),
         ("instruct", tmp_path / "instruct", 0, None),
         ("world", tmp_path, 5),
@@ -199,3 +205,48 @@ def test_a_later_stage_starts_from_the_base_that_was_just_made(monkeypatch, tmp_
     with pytest.raises(WorkbookError):
         monkeypatch.undo()
         stages.run_stage("sideways", tmp_path)
+
+
+def test_saved_episodes_belong_to_one_model_search_and_seed(monkeypatch, tmp_path, capsys):
+    from toolslm_helpers.evaluation import playing
+
+    logs = []
+
+    def play(agent, world, queries, size, seed, on_progress, search, log, api, calls_at_once):
+        logs.append(log)
+        return [gave_up(query) for query in queries]
+
+    monkeypatch.setattr(playing, "play_shared", play)
+    monkeypatch.setattr(playing, "load_model", lambda name: (SimpleNamespace(to=lambda device: None), None))
+    model, file = tmp_path / "model", tmp_path / "episodes.jsonl"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(b"weights")
+    command = ("evaluate", "--model", model, "--size", "smoke", "--episodes", file, "--output", tmp_path / "out")
+    assert call(monkeypatch, *command) == call(monkeypatch, *command) == 0
+    assert logs[0].settings == logs[1].settings and logs[0].settings["search"] == "cot"
+    for change in (("--seed", "1"), ("--search", "dfsdt")):
+        assert call(monkeypatch, *command, *change) == 2
+        assert f"{change[0][2:]} = " in capsys.readouterr().err
+    (model / "model.safetensors").write_bytes(b"other weights")
+    with monkeypatch.context() as second:
+        second.setenv("RANK", "1")
+        second.setenv("WORLD_SIZE", "2")
+        assert call(second, *command) == 0 and logs[-1].path == tmp_path / "episodes.1.jsonl"
+    assert call(monkeypatch, "evaluate", "--answers", tmp_path, "--export", tmp_path) == 2
+    assert "were played before" in capsys.readouterr().err
+    assert call(monkeypatch, *command) == 2 and "weights = " in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", "--search", "bfs") == 2 and "'cot', 'dfsdt'" in capsys.readouterr().err
+
+
+def test_serve_reads_its_switches(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("fastapi", reason="needs the extra [serve]")
+    pytest.importorskip("uvicorn", reason="needs the extra [serve]")
+    from toolslm_helpers.agent import server
+
+    served = []
+    monkeypatch.setattr(server, "serve", lambda app, host, port: served.append((app, host, port)))
+    assert call(monkeypatch, "serve", "--port", "0", "--faults", "latency=0.1,not_found=0.5", "--cache", tmp_path) == 0
+    assert [(host, port) for _, host, port in served] == [
+        ("127.0.0.1", 0)
+    ] and "http://127.0.0.1:0/virtual" in capsys.readouterr().out
+    assert call(monkeypatch, "serve", "--faults", "speed=1") == 2 and "expected name=number" in capsys.readouterr().err

@@ -100,8 +100,8 @@ def test_conda_reads_the_same_list_and_nothing_else():
 
 def test_what_the_code_imports_is_declared():
     places = {"core": ROOT / "toolslm_helpers", "test": ROOT / "tests"}
-    # The extra [judge] is imported where it is used, with an error that names the extra.
-    core = names(CORE) | names(Requirement(line) for line in EXTRAS["judge"])
+    # The extras [judge] and [serve] are imported where they are used, with an error that names the extra.
+    core = names(CORE) | names(Requirement(line) for extra in ("judge", "serve") for line in EXTRAS[extra])
     declared = {"core": core, "test": core | names(Requirement(line) for line in EXTRAS["test"])}
     providers = importlib.metadata.packages_distributions()
     for group, folder in places.items():

@@ -11,6 +11,7 @@ from rich.console import Console
 from toolslm_helpers.files import WorkbookError
 
 if TYPE_CHECKING:
+    from toolslm_helpers.evaluation.playing import Playing
     from toolslm_helpers.evaluation.votes import Ballot
 
 app = typer.Typer(name="toolslm", help="How Small Models Learn Tool Use.", no_args_is_help=True, add_completion=False)
@@ -175,10 +176,14 @@ def sft(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option("--model", help="A checkpoint's folder, or base, instruct or sft.")] = "sft",
+    model: Annotated[
+        str, typer.Option("--model", help="A checkpoint's folder, or base, instruct or sft; with --endpoint, a name there.")
+    ] = "sft",
     size: SizeOption = "tiny",
     seed: SeedOption = 0,
-    data: Annotated[str, typer.Option("--data", help="world: play its test queries. toolbench: judge --answers.")] = "world",
+    data: Annotated[
+        str, typer.Option("--data", help="world, or toolbench: the test queries of TOOLBENCH_DIR (see --server), or --answers.")
+    ] = "world",
     answers: Annotated[
         Path | None, typer.Option("--answers", help="A folder of converted answers, <set>.json, to judge.")
     ] = None,
@@ -201,11 +206,25 @@ def evaluate(
     full: Annotated[
         bool, typer.Option("--full", help="Count every test query of TOOLBENCH_DIR: one without an answer is not passed.")
     ] = False,
+    search: Annotated[str, typer.Option("--search", help="cot: one chain. dfsdt: a tree that backs off.")] = "cot",
+    server: Annotated[
+        str | None, typer.Option("--server", help="Where the tools are: a server such as `toolslm serve`. None: in this process.")
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", help="An OpenAI-compatible endpoint whose --model plays. None: a checkpoint plays."),
+    ] = None,
+    episodes: Annotated[Path | None, typer.Option("--episodes", help="Save episodes here as they end; go on from there.")] = None,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Write ToolBench's answer files and ToolEval's here.")
+    ] = None,
     output: OutputOption = Path("build/evaluation"),
 ) -> None:
-    """Judge a checkpoint, or the answers of any system, on the six test sets: table, radar, JSON. A stopped judging continues."""
+    """Play the six test sets and judge, or judge the answers of any system: table, radar, JSON. What was stopped continues."""
     from toolslm_helpers.evaluation import session
     from toolslm_helpers.evaluation.llm_judge import Prices
+    from toolslm_helpers.evaluation.playing import Playing
+    from toolslm_helpers.sizes import get_size
     from toolslm_helpers.teaching.evaluation_plots import radar
 
     counted = session.chosen_policy(policy)
@@ -218,10 +237,21 @@ def evaluate(
         )
     prices = Prices(price_in, price_out, ceiling)
     settings = {"votes": votes, "output": output, "model": judge_model, "at_once": at_once, "prices": prices}
-    if data == "world" and answers is None:
-        ballots = _play_and_judge(model, size, seed, judge, settings)
-    else:
+    playing = {
+        "--search": search != "cot",
+        "--episodes": episodes,
+        "--export": export_to,
+        "--server": server,
+        "--endpoint": endpoint,
+    }
+    if answers is not None:
+        if played := [name for name, value in playing.items() if value]:
+            raise WorkbookError(f"{', '.join(played)}: for queries that are played; --answers were played before.")
         ballots = _judge_converted(answers, judge, settings)
+    else:
+        plan = Playing(model, get_size(size), seed, search, data, endpoint, server, episodes)
+        session.check_judge(judge, judge_model, data)  # now, not after hours of playing
+        ballots = _play_and_judge(plan, judge, export_to, settings)
     if ballots is None:  # under accelerate launch the first process judges and writes; this one has played its share
         return
     found = session.report(ballots, judge, counted, seed, session.expected_queries(_toolbench_folder()) if full else None)
@@ -243,24 +273,26 @@ def evaluate(
         print(f"Radar: {atomic_write_bytes(output / 'radar.png', radar({system: sets}).png())}")
 
 
-def _play_and_judge(model: str, size: str, seed: int, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...] | None":
-    from toolslm_helpers.data.world import build_world
-    from toolslm_helpers.evaluation import session, tooleval
+def _play_and_judge(
+    playing: "Playing", judge: str, export_to: Path | None, settings: dict[str, Any]
+) -> "tuple[Ballot, ...] | None":
+    from toolslm_helpers.evaluation import session
     from toolslm_helpers.evaluation.sharing import process
-    from toolslm_helpers.model.checkpoints import load_model
     from toolslm_helpers.screen import counting
-    from toolslm_helpers.sizes import get_size
 
-    chosen = get_size(size)
-    network, tokenizer = load_model(model)
-    with counting(console, f"queries for {model}") as on_progress:
-        evaluation = tooleval.evaluate(network, tokenizer, build_world(), chosen, seed, on_progress=on_progress)
+    with counting(console, f"queries for {playing.model}") as on_progress:
+        played = playing.play(on_progress)
     if process()[0] > 0:
         return None
+    if played.undescribed:
+        print(f"{played.undescribed} tools have no file below tools/: they were offered without a description.")
+    if export_to:
+        played.export(export_to)
+        print(f"Answers: {export_to}")
     if judge == "exact":
-        return session.exact_ballots(evaluation)
+        return session.exact_ballots(played.pairs)
     with counting(console, "votes") as on_progress:
-        return session.judge_answers(session.answers_of(evaluation), judge, **settings, on_progress=on_progress)
+        return session.judge_answers(session.answers_of(played.pairs), judge, **settings, on_progress=on_progress)
 
 
 def _judge_converted(folder: Path | None, judge: str, settings: dict[str, Any]) -> "tuple[Ballot, ...]":
@@ -280,6 +312,43 @@ def _toolbench_folder() -> Path:
     if "TOOLBENCH_DIR" not in os.environ:
         raise WorkbookError("--full counts ToolBench's test queries: set TOOLBENCH_DIR to the folder that holds test_query_ids/.")
     return Path(os.environ["TOOLBENCH_DIR"])
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
+    seed: SeedOption = 0,
+    cache: Annotated[Path | None, typer.Option("--cache", help="Recorded answers, in StableToolBench's folders.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep simulated answers in the cache.")] = False,
+    simulator: Annotated[str | None, typer.Option("--simulator", help="An OpenAI-compatible endpoint that plays APIs.")] = None,
+    model: Annotated[str, typer.Option("--model", help="The simulator's model.")] = "gpt-4o-mini",
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that a simulated answer may take.")] = 10.0,
+    faults: Annotated[
+        str, typer.Option("--faults", help="For example latency=0.2,not_found=0.1,too_many=0.1,malformed=0.1.")
+    ] = "",
+) -> None:
+    """Serve the tool world over HTTP: StableToolBench's POST /virtual."""
+    import os
+
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise WorkbookError(f"toolslm serve needs {error.name}: pip install 'toolslm-helpers[serve]'.") from error
+    from toolslm_helpers.agent import server, sources
+    from toolslm_helpers.data.world import build_world
+
+    answerer = server.Answerer(
+        sources.WorldSource(build_world(seed)),
+        sources.RecordedCache(cache) if cache else None,
+        sources.openai_simulator(simulator, model, os.environ.get("OPENAI_API_KEY")) if simulator else None,
+        save,
+        time_limit,
+    )
+    application = server.create_app(answerer, server.Faults.read(faults))
+    print(f"Tool world: http://{host}:{port}/virtual (Ctrl-C stops it)", flush=True)
+    server.serve(application, host, port)
 
 
 @app.command()

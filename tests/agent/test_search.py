@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from transformers import OPTConfig, OPTForCausalLM
 
 from toolslm_helpers.agent import search
+from toolslm_helpers.agent.episode import Conversation
 from toolslm_helpers.agent.gold import gold_trajectory
 from toolslm_helpers.agent.search import (
-    Conversation,
     ModelAgent,
     offered_tools,
     opening_messages,
@@ -22,6 +22,7 @@ from toolslm_helpers.agent.virtual_api import Status, VirtualApi
 from toolslm_helpers.data import queries
 from toolslm_helpers.data.names import function_name
 from toolslm_helpers.data.world import build_world
+from toolslm_helpers.model.decoding import Continuation
 from toolslm_helpers.sizes import SIZES
 from toolslm_helpers.text.flatten import flatten, prompt_ids
 from toolslm_helpers.text.protocol import write_action
@@ -200,12 +201,12 @@ def test_the_model_agent_samples_each_conversation_from_its_own_stream():
 def test_every_turn_of_every_query_and_run_has_a_seed_of_its_own(monkeypatch):
     seeds = []
 
-    def record(model, prompts, max_new_tokens, temperature, turn_seeds, stop_id, max_length):
+    def record(model, prompts, memories, max_new_tokens, temperature, turn_seeds, stop_id, max_length, allowed):
         assert max_length == SIZE.max_length
         seeds.extend(turn_seeds)
-        return [[stop_id] for _ in prompts]
+        return [Continuation([stop_id], None) for _ in prompts]
 
-    monkeypatch.setattr(search, "generate_batch", record)
+    monkeypatch.setattr(search, "continue_batch", record)
     for seed in (0, 1):
         run_episodes(random_model(), TOKENIZER, WORLD, QUERIES, SIZE, seed)
     assert len(seeds) == len(set(seeds)) == 2 * len(QUERIES) * SIZE.max_iterations
@@ -237,7 +238,7 @@ def test_a_full_context_leaves_the_other_rows_alone():
 
 def test_turns_end_at_the_end_token_which_is_no_part_of_the_text(monkeypatch):
     ids = TOKENIZER(FINISH, add_special_tokens=False)["input_ids"]
-    monkeypatch.setattr(search, "generate_batch", lambda *args, **kwargs: [[*ids, TOKENIZER.eos_token_id]])
+    monkeypatch.setattr(search, "continue_batch", lambda *a, **kw: [Continuation([*ids, TOKENIZER.eos_token_id], None)])
     (episode,) = play_episodes(ModelAgent(random_model(), TOKENIZER, SIZE), WORLD, [ANSWERABLE], "compact", 3, seed=0)
     assert episode.final_answer == "48"
 
@@ -248,9 +249,9 @@ def agents_prompts(monkeypatch, size, script=(), queries=QUERIES):
 
     def record(model, asked, *arguments, **more):
         prompts.extend(asked)
-        return [next(left, [TOKENIZER.eos_token_id]) for _ in asked]
+        return [Continuation(next(left, [TOKENIZER.eos_token_id]), None) for _ in asked]
 
-    monkeypatch.setattr(search, "generate_batch", record)
+    monkeypatch.setattr(search, "continue_batch", record)
     return prompts, run_episodes(random_model(), TOKENIZER, WORLD, queries, size, seed=0)
 
 
@@ -293,3 +294,43 @@ def test_the_seed_of_a_run_decides_which_apis_a_prompt_loses():
     assert len(dropped(0)) == len(apis) - 4 and dropped(0) == dropped(0)
     assert len({dropped(seed) for seed in range(6)}) > 3
     assert any(good_call()[0] in dropped(seed) for seed in range(12)), "nobody tells which one is needed"
+
+
+def test_only_new_tokens_are_read_and_the_episodes_are_the_same():
+    """The model of the second run forgets after each turn; temperature 0, so the texts must be the same."""
+    model, size = random_model(seed=1), replace(SIZE, temperature=0, max_iterations=4)
+    agent = ModelAgent(model, TOKENIZER, size)
+
+    def forgetful(conversations):
+        for conversation in conversations:
+            conversation.memory = None
+        return agent(conversations)
+
+    read, forward = [], model.forward
+    model.forward = lambda ids, **kw: (read.append(ids.numel()), forward(ids, **kw))[1]
+    remembered = play_episodes(agent, WORLD, QUERIES, "compact", 4, seed=0)
+    with_memory, read[:] = sum(read), []
+    assert remembered == play_episodes(forgetful, WORLD, QUERIES, "compact", 4, seed=0)
+    assert with_memory < sum(read) / 2
+
+
+def test_few_queries_are_open_at_a_time_and_each_is_told_when_it_ends():
+    asked, told = [], []
+
+    def agent(conversations):
+        asked.append({c.world_query.query.query_id for c in conversations})
+        return [FINISH if c.steps else "nonsense" for c in conversations]
+
+    many = queries.test_queries(WORLD, "G1_instruction")[:12]
+    episodes = play_episodes(agent, WORLD, many, "compact", 5, 0, batch_size=2, on_episode=lambda q, e: told.append((q, e)))
+    assert len(set.union(*asked[:4])) == 8 and all(len(ids) <= 2 for ids in asked)
+    assert sorted(q.query.query_id for q, _ in told) == sorted(q.query.query_id for q in many) and len(told) == 12
+    assert {q.query.query_id: e for q, e in told} == {e.query_id: e for e in episodes}
+
+
+def test_what_was_played_before_is_not_played_again():
+    before, _ = play_one(FINISH)
+    agent, shown = scripted(GIVE_UP)
+    episodes = play_episodes(agent, WORLD, QUERIES, "compact", 3, 0, finished={search.key_of(ANSWERABLE): before})
+    assert episodes[QUERIES.index(ANSWERABLE)] is before
+    assert len(shown[0]) == len(QUERIES) - 1 and sum(e.return_type == "give_up_and_restart" for e in episodes) == len(QUERIES) - 1

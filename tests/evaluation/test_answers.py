@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.data import queries
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.answers import Answer, from_episode, read_answers, read_finish

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.agent.virtual_api import Status
 from toolslm_helpers.data.goals import Call, Fact, Goal
 from toolslm_helpers.data.records import Api, Parameter, Query

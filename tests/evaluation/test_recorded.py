@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from toolslm_helpers.agent.search import Episode
+from toolslm_helpers.agent.episode import Episode
 from toolslm_helpers.data import queries
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.judges import Verdict

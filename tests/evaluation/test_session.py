@@ -103,7 +103,7 @@ def test_a_language_model_judges_over_http_and_a_second_run_asks_nothing(monkeyp
         (["--judge", "gut"], "--judge 'gut': expected exact or rules or openai."),
         (["--data", "web"], "--data 'web': expected world or toolbench."),
         (["--policy", "kind"], "no policy 'kind'. Expected one of: upstream, upstream csv, strict, half points."),
-        (["--data", "toolbench", "--judge", "rules"], "Pass their folder: --answers FOLDER."),
+        (["--data", "toolbench", "--judge", "rules"], "pass --answers FOLDER to judge answers that were played elsewhere"),
         (["--answers", "ANSWERS", "--judge", "exact"], "the exact judge needs the goals of our own world"),
         (["--answers", "ANSWERS", "--judge", "openai"], "no judge named. Pass --judge-model"),
         (["--answers", "ANSWERS", "--judge", "rules", "--full"], "set TOOLBENCH_DIR"),

@@ -10,7 +10,8 @@ from transformers import OPTConfig, OPTForCausalLM
 from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsWarper
 
 from toolslm_helpers.files import WorkbookError
-from toolslm_helpers.model.decoding import generate_batch, next_token, only_allowed, probabilities, top_k, top_p
+from toolslm_helpers.model.decoding import continue_batch, generate_batch, next_token, only_allowed, probabilities, top_k, top_p
+from toolslm_helpers.model.memory import BatchCache
 
 VOCABULARY, POSITIONS = 60, 48
 
@@ -239,3 +240,74 @@ def test_a_diverged_model_is_said_to_be_one():
         model.model.decoder.layers[0].fc1.weight.fill_(float("nan"))
     with pytest.raises(WorkbookError, match="diverged"):
         generate_batch(model, [[4, 5]], 5, 0, [0], 2)
+
+
+def test_what_was_read_is_not_read_again_and_nothing_else_changes():
+    """Three turns of five conversations, by memory and by reading everything: the same text, and only the new tokens are read."""
+    prompts, memories, read = random_prompts(5), [None] * 5, []
+    model = tiny_opt(seed=4).eval()
+    forward = model.forward
+    model.forward = lambda ids, **kw: (read.append(ids.shape[1]), forward(ids, **kw))[1]
+    for turn, news in enumerate(([], [[5], [6, 7], [8], [9, 10, 11], [12]], [[13, 14]] * 5)):
+        prompts = [prompt + extra for prompt, extra in zip(prompts, news, strict=True)] if news else prompts
+        expected = [by_transformers(tiny_opt(seed=4), prompt, 4, 5) for prompt in prompts]
+        read.clear()
+        rows = continue_batch(model, prompts, memories, 4, 0, range(5), 5)
+        assert [row.ids for row in rows] == expected
+        # new are the extra tokens, and the last token written, which was never read
+        assert read[0] == (max(map(len, prompts)) if turn == 0 else 1 + max(map(len, news)))
+        prompts = [prompt + row.ids for prompt, row in zip(prompts, rows, strict=True)]
+        memories = [row.memory for row in rows]
+        assert [memory.ids for memory in memories] == [tuple(prompt[:-1]) for prompt in prompts]
+
+
+def test_a_memory_counts_as_far_as_it_is_the_prompt():
+    model, prompt = tiny_opt(seed=4).eval(), [9, 8, 7, 6, 5, 4]
+    (row,) = continue_batch(model, [prompt], [None], 5, 0, [0], None)
+    others = ([9, 8, 7, 20, 21], [9], [30, 31], prompt, prompt + row.ids + [11])
+    assert [row.memory.known(other) for other in others] == [3, 0, 0, 5, 10]
+    for other in others:
+        for memory in (row.memory, None):
+            (again,) = continue_batch(model, [other], [memory], 6, 0, [0], None)
+            assert again.ids == by_transformers(model, other, 6, None)
+    mixed = continue_batch(model, [prompt + [3], [30, 31, 32]], [row.memory, None], 6, 0, [0, 1], None)
+    assert [r.ids for r in mixed] == [by_transformers(model, p, 6, None) for p in (prompt + [3], [30, 31, 32])]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_sampled_text_is_the_same_with_a_memory(seed):
+    prompts = random_prompts(4, seed=seed)
+    first = continue_batch(MODEL, prompts, [None] * 4, 5, 1.0, range(4), 5)
+    longer = [[*p, *row.ids, 17] for p, row in zip(prompts, first, strict=True)]
+    second = continue_batch(MODEL, longer, [row.memory for row in first], 8, 1.0, range(4), 5)
+    assert [row.ids for row in second] == generate_batch(MODEL, longer, 8, 1.0, range(4), 5)
+
+
+def test_memories_that_do_not_match_are_named_and_no_room_leaves_none():
+    with pytest.raises(ValueError, match="2 prompts but 1 memories"):
+        continue_batch(MODEL, [[4], [5]], [None], 5, 0, [0, 1], 2)
+    full, short = continue_batch(MODEL, [[7] * POSITIONS, [7]], [None, None], 3, 0, [0, 1], None)
+    assert (full.ids, full.memory) == ([], None) and len(short.memory.ids) == 3
+
+
+def test_a_cache_keeps_some_rows_in_place_and_drops_columns():
+    states = torch.arange(2 * 2 * 6 * 1 * 9 * 3.0).reshape(2, 2, 6, 1, 9, 3)  # (L, 2, B, H, C, K)
+    for rows in ([0, 3, 5], [4, 5], [0, 1, 2], [5], [0, 1, 2, 3, 4, 5]):
+        order, cache = BatchCache(states.clone(), 7).keep(rows, 2, 7)
+        assert sorted(order) == rows and cache.get_seq_length() == 5 and cache.states.shape == (2, 2, len(rows), 1, 7, 3)
+        assert torch.equal(cache.states[:, :, :, :, :5], states[:, :, order, :, 2:7])
+
+
+def test_rows_are_read_in_groups_into_one_cache():
+    """A group's columns are its own: what others hold, and what lies to its left, stays as it was."""
+    before, cache = torch.tensor(7.0), BatchCache.reserve(MODEL, 4, 10, 6)
+    assert not cache.states.any() and cache.states.dtype == MODEL.dtype
+    cache.states.fill_(before.item())
+    part = cache.part(slice(1, 3), 2, 3)  # three of its columns are filled: it writes the cache's column 5
+    key = torch.randn(2, MODEL.config.num_attention_heads, 1, MODEL.config.hidden_size // MODEL.config.num_attention_heads)
+    keys, values = part.update(key, 2 * key, 0)
+    assert keys.shape[2] == values.shape[2] == 4 == part.get_seq_length() and cache.get_seq_length() == 6
+    assert torch.equal(cache.states[0, :, 1:3, :, 5], torch.stack([key[:, :, 0], 2 * key[:, :, 0]]))
+    cache.states[0, :, 1:3, :, 5] = before
+    assert (cache.states == before).all()

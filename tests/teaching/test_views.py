@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from bs4 import BeautifulSoup
 
-from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.data.records import Message
 from toolslm_helpers.evaluation.tooleval import PassRate
 from toolslm_helpers.teaching import views

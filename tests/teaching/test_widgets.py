@@ -5,7 +5,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
-from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.model.counting import DEEPSEEK_OCR, OPT_350M
 from toolslm_helpers.teaching import views
 from toolslm_helpers.teaching.byhand import by_hand

@@ -34,18 +34,23 @@ _INPUT = re.compile(r"^[ \t]*Action Input:\s*", re.MULTILINE)
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
     """{"role", "content"} of a chat: the instruction once, then every request with its list, the turns, and each result as a user turn.
 
-    A chat template has no role for a function; and where examples come first, each brings a list of its own.
+    A chat template has no role for a function; and where examples come first, each brings a list of its own. A later user turn is what
+    a search says (``protocol.diversity_text``), and no request.
     """
-    chat, functions = [{"role": "system", "content": INSTRUCTION}], ""
+    chat, functions = [{"role": "system", "content": INSTRUCTION}], None
     for message in messages:
         if message.role == "system":
             functions = message.content.partition("\n")[2]  # without the line before the list
-        elif message.role == "user":
-            chat.append({"role": "user", "content": f"Functions:\n{functions}\n\nRequest: {message.content}\n\n{REMINDER}"})
         elif message.role == "assistant":
             chat.append({"role": "assistant", "content": message.content.strip()})
+        elif message.role == "user" and functions is not None:
+            chat.append({"role": "user", "content": f"Functions:\n{functions}\n\nRequest: {message.content}\n\n{REMINDER}"})
+            functions = None
+        elif message.role == "user" and chat[-1]["role"] == "user":  # many templates refuse two turns of a user in a row
+            chat[-1]["content"] = f"{chat[-1]['content'].removesuffix(REMINDER)}{message.content}\n\n{REMINDER}"
         else:
-            chat.append({"role": "user", "content": f"Result: {message.content}\n\n{REMINDER}"})
+            text = message.content if message.role == "user" else f"Result: {message.content}"
+            chat.append({"role": "user", "content": f"{text}\n\n{REMINDER}"})
     return chat
 
 

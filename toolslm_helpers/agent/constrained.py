@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from toolslm_helpers.agent.search import Conversation, ModelAgent
+from toolslm_helpers.agent.episode import Conversation
+from toolslm_helpers.agent.search import ModelAgent
 from toolslm_helpers.data.names import function_of
-from toolslm_helpers.model.decoding import generate_batch
 from toolslm_helpers.text.grammar import Constraint, Pieces, longest, turn_form
 
 
@@ -29,13 +29,5 @@ class ConstrainedAgent(ModelAgent):
         queries = [conversation.world_query.query for conversation in conversations]
         forms = [turn_form([function_of(api) for api in query.api_list]) for query in queries]
         constraints = [Constraint(form, self.pieces) for form in forms]
-        return generate_batch(
-            self.model,
-            prompts,
-            max(map(longest, forms), default=0) + 1,  # a token is a character or more; one more for the end token
-            self.size.temperature,
-            [conversation.turn_seed for conversation in conversations],
-            self.tokenizer.eos_token_id,
-            max_length=self.limit,
-            allowed=lambda row, written: constraints[row](written),
-        )
+        longest_turn = max(map(longest, forms), default=0) + 1  # a token is a character or more; one more for the end token
+        return self._continue(conversations, prompts, longest_turn, lambda row, written: constraints[row](written))

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from toolslm_helpers.agent.search import Step, offered_tools, opening_messages
+from toolslm_helpers.agent.episode import Step
+from toolslm_helpers.agent.search import offered_tools, opening_messages
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi
 from toolslm_helpers.data.goals import Call, PlanStep, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of, standardize

@@ -8,8 +8,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from toolslm_helpers.agent.episode import Conversation
 from toolslm_helpers.agent.gold import gold_trajectory
-from toolslm_helpers.agent.search import Agent, Conversation, ModelAgent, opening_messages
+from toolslm_helpers.agent.search import Agent, ModelAgent, opening_messages
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.queries import train_queries
 from toolslm_helpers.data.records import Message, Trajectory
@@ -56,8 +57,12 @@ class FewShotAgent:
     fits: Callable[[Sequence[Message]], bool]
 
     def __call__(self, conversations: Sequence[Conversation]) -> Sequence[str | None]:
-        # A copy: what the examples say never becomes a part of the episode.
-        return self.agent([replace(conversation, messages=self.prompt(conversation.messages)) for conversation in conversations])
+        # A copy: what the examples say never becomes a part of the episode. What the model has read of both is kept with it.
+        shown = [replace(conversation, messages=self.prompt(conversation.messages)) for conversation in conversations]
+        turns = self.agent(shown)
+        for conversation, copy in zip(conversations, shown, strict=True):
+            conversation.memory = copy.memory
+        return turns
 
     def prompt(self, messages: Sequence[Message]) -> list[Message]:
         """The messages of the examples that fit, then ``messages``."""

@@ -1,20 +1,23 @@
-"""A model's episodes in the tool world: think, act, read the observation, at most ten times. One chain, no backing off.
+"""A model's episodes in the tool world: think, act, read the observation, and again until Finish.
 
-``play_episodes`` is the loop and takes any ``Agent``: a function from open conversations to the assistant's next turns.
-``ModelAgent`` is a language model, ``evaluation.controls`` has others; all of them meet the same API and the same judge.
+``play_episodes`` plays many queries at once and takes any ``Agent``: a function from open conversations to the assistant's next turns.
+``ModelAgent`` is a language model, ``evaluation.controls`` and ``agent.endpoint`` have others; all of them meet the same API and the
+same judge. Which conversation a query asks about next is its ``Search``: ``single_chain`` here (CoT), ``agent.dfsdt`` backs off.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi, observation_text
+from toolslm_helpers.agent.episode import Conversation, Episode, Step
+from toolslm_helpers.agent.virtual_api import Status, VirtualApi, observation_text
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import function_of, standardize
-from toolslm_helpers.data.records import Message, Query, Trajectory
+from toolslm_helpers.data.records import Message, Query
 from toolslm_helpers.data.world import World
-from toolslm_helpers.model.decoding import generate_batch
+from toolslm_helpers.model.decoding import continue_batch
 from toolslm_helpers.sizes import Size
 from toolslm_helpers.text.flatten import prompt_ids
 from toolslm_helpers.text.protocol import Rendering, parse_action, prompt_messages
@@ -24,69 +27,11 @@ if TYPE_CHECKING:
     from transformers import OPTForCausalLM, PreTrainedTokenizerFast
 
 
-@dataclass(frozen=True)
-class Step:
-    """One turn of the assistant and what it brought back. ``code`` is a ``virtual_api.Status``."""
-
-    thought: str
-    action: str
-    action_input: str
-    observation: str
-    code: int
-
-
-Ended = Literal["finish", "iterations", "context"]
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One query, played.
-
-    ``ended`` says how: by Finish, by the limit of iterations, or because the context was full. ``return_type`` and
-    ``final_answer`` are Finish's arguments: None where the episode did not end by it, and no answer where it gave up.
-    """
-
-    query_id: int
-    query: str
-    steps: tuple[Step, ...]
-    ended: Ended
-    final_answer: str | None
-    return_type: str | None
-
-
-@dataclass
-class Conversation:
-    """An open episode: all that an agent may look at when it writes its next turn, and the random stream that is its own."""
-
-    world_query: WorldQuery
-    messages: list[Message]
-    session: Session
-    seed: int
-    steps: list[Step] = field(default_factory=list)
-    episode: Episode | None = None  # set when it ends
-    tools: tuple[tuple[str, str], ...] = ()  # (name, description) of those offered
-
-    @property
-    def so_far(self) -> Trajectory:
-        """What was said until now, with the functions that may be called."""
-        query = self.world_query.query
-        functions = tuple(function_of(api) for api in query.api_list)
-        messages = tuple(self.messages)
-        return Trajectory(id=f"{query.query_id}", query=query.query, functions=functions, messages=messages, tools=self.tools)
-
-    @property
-    def turn_seed(self) -> tuple[int, int, int]:
-        """Seed of the next turn: another one for each run, query and step, whatever else is played beside it."""
-        return self.seed, self.world_query.query.query_id, len(self.steps)
-
-    def end(self, ended: Ended, final_answer: str | None = None, return_type: str | None = None) -> None:
-        """Closes the episode."""
-        query = self.world_query.query
-        self.episode = Episode(query.query_id, query.query, tuple(self.steps), ended, final_answer, return_type)
-
-
 Agent = Callable[[Sequence[Conversation]], Sequence[str | None]]
 """Writes the assistant's next turn of each conversation; None where there is no room left to write one."""
+
+Search = Callable[[Conversation], Generator[Conversation, str | None, Episode]]
+"""How one query is played: yields the conversation whose next turn is to be written, is sent that turn, and returns the episode."""
 
 
 @dataclass(frozen=True)
@@ -137,27 +82,56 @@ class ModelAgent:
 
     def _write(self, conversations: Sequence[Conversation], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         """The new ids of each conversation, given its prompt."""
-        return generate_batch(
+        return self._continue(conversations, prompts, self.size.max_new_tokens)
+
+    def _continue(
+        self,
+        conversations: Sequence[Conversation],
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        allowed: Callable[[int, list[int]], Sequence[int] | None] | None = None,
+    ) -> list[list[int]]:
+        """``continue_batch`` from what was read of each conversation before; what it has read then is kept there."""
+        written = continue_batch(
             self.model,
             prompts,
-            self.size.max_new_tokens,
+            [conversation.memory for conversation in conversations],
+            max_new_tokens,
             self.size.temperature,
             [conversation.turn_seed for conversation in conversations],
             self.tokenizer.eos_token_id,
             max_length=self.limit,
+            allowed=allowed,
         )
+        for conversation, continuation in zip(conversations, written, strict=True):
+            conversation.memory = continuation.memory
+        return [continuation.ids for continuation in written]
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def opening_messages(world: World, query: Query, rendering: Rendering) -> list[Message]:
+class Described(Protocol):
+    """A tool, as far as a prompt speaks of it."""
+
+    @property
+    def description(self) -> str: ...
+
+
+class Offers(Protocol):
+    """What a prompt needs of a world: the tools by their names. The embedded world has them, and ToolBench's files (``evaluation.released``)."""
+
+    @property
+    def tools_by_name(self) -> Mapping[str, Described]: ...
+
+
+def opening_messages(world: Offers, query: Query, rendering: Rendering) -> list[Message]:
     """The system and user turn that every conversation about ``query`` begins with, in training and here."""
     functions = [function_of(api) for api in query.api_list]
     return list(prompt_messages(query.query, functions, rendering, offered_tools(world, query)))
 
 
-def offered_tools(world: World, query: Query) -> tuple[tuple[str, str], ...]:
+def offered_tools(world: Offers, query: Query) -> tuple[tuple[str, str], ...]:
     """(name, description) of the tools whose APIs ``query`` offers, in the order of its API list."""
     names = dict.fromkeys(api.tool_name for api in query.api_list)
     return tuple((standardize(name), world.tools_by_name[name].description) for name in names)
@@ -185,6 +159,7 @@ def take_turn(conversation: Conversation, text: str) -> None:
         answer = conversation.session.call(action.action, action.action_input)
         observation, code, arguments = answer.text, answer.code, answer.arguments
     conversation.steps.append(Step(action.thought, action.action, action.action_input, observation, int(code)))
+    conversation.turn += 1
     conversation.messages += [Message(role="assistant", content=text), Message(role="function", content=observation)]
     if code == Status.FINAL_ANSWER:
         conversation.end("finish", arguments["final_answer"], "give_answer")
@@ -192,46 +167,117 @@ def take_turn(conversation: Conversation, text: str) -> None:
         conversation.end("finish", None, "give_up_and_restart")
 
 
+def single_chain(max_iterations: int) -> Search:
+    """One chain (CoT): at most ``max_iterations`` turns, each after the other, and no way back."""
+
+    def search(conversation: Conversation) -> Generator[Conversation, str | None, Episode]:
+        for _ in range(max_iterations):
+            text = yield conversation
+            if text is None:
+                conversation.end("context")
+            else:
+                take_turn(conversation, text)
+            if conversation.episode is not None:
+                return conversation.episode
+        conversation.end("iterations")
+        return conversation.episode
+
+    return search
+
+
+Key = tuple[str, int]  # the set and the number of a query: numbers are unique within a set only
+
+
+def key_of(world_query: WorldQuery) -> Key:
+    """By what name an episode is found again."""
+    return world_query.set_name, world_query.query.query_id
+
+
 def play_episodes(
     agent: Agent,
-    world: World,
+    world: Offers,
     queries: Sequence[WorldQuery],
     rendering: Rendering,
     max_iterations: int,
     seed: int,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
+    finished: Mapping[Key, Episode] | None = None,
+    on_episode: Callable[[WorldQuery, Episode], None] | None = None,
+    api: VirtualApi | None = None,
+    calls_at_once: int = 1,
 ) -> list[Episode]:
     """Plays every query to its end -> episodes in the order of ``queries``. ``on_progress(finished, total)`` follows each batch.
 
-    All open episodes take their first turn, then all that are left their second, and so on: the batches stay full while episodes
-    end, and within an iteration the conversations are sorted by length, so that a batch holds little padding.
+    ``search`` is ``single_chain(max_iterations)`` unless another is given. Queries in ``finished`` were played before: their episodes
+    are taken as they are. ``on_episode(query, episode)`` is told each new episode as it ends, so that it can be saved. ``api`` is the
+    door to the tools: ``VirtualApi(world)`` unless they are elsewhere (``agent.remote``); then ``calls_at_once`` episodes of a batch
+    wait for their answers together.
+
+    At most four batches of queries are open at a time, which bounds the memory that is kept of them. All open ones are asked for one
+    turn in every round, those that were never read first, then by length, so that a batch holds little padding; whoever ends makes
+    room for the next. What an episode becomes depends on its own seed, not on what is played beside it.
     """
-    api = VirtualApi(world)
-    conversations = [
-        Conversation(
-            q, opening_messages(world, q.query, rendering), api.session(q.query), seed, tools=offered_tools(world, q.query)
-        )
-        for q in queries
-    ]
-    for _ in range(max_iterations):
-        still_open = [conversation for conversation in conversations if conversation.episode is None]
-        still_open.sort(key=lambda conversation: sum(len(message.content) for message in conversation.messages))
-        for start in range(0, len(still_open), batch_size):
-            batch = still_open[start : start + batch_size]
-            for conversation, text in zip(batch, agent(batch), strict=True):
-                if text is None:
-                    conversation.end("context")
-                else:
-                    take_turn(conversation, text)
+    api, search = api or VirtualApi(world), search or single_chain(max_iterations)
+    episodes: dict[int, Episode] = {i: finished[key_of(q)] for i, q in enumerate(queries) if finished and key_of(q) in finished}
+    open_searches: list[_Open] = []
+    waiting = iter([i for i in range(len(queries)) if i not in episodes])
+    while True:
+        for number in _take(waiting, 4 * batch_size - len(open_searches)):
+            query = queries[number]
+            opening, tools = opening_messages(world, query.query, rendering), offered_tools(world, query.query)
+            running = search(Conversation(query, opening, api.session(query.query), seed, tools=tools))
+            open_searches.append(_Open(number, running, next(running)))
+        if not open_searches:
+            break
+        open_searches.sort(key=lambda one: (one.asked.memory is not None, sum(len(m.content) for m in one.asked.messages)))
+        for start_of_batch in range(0, len(open_searches), batch_size):
+            batch = open_searches[start_of_batch : start_of_batch + batch_size]
+            texts = agent([one.asked for one in batch])
+            for one, episode in _go_on(list(zip(batch, texts, strict=True)), calls_at_once):
+                if episode is not None:
+                    episodes[one.number] = episode
+                    if on_episode is not None:
+                        on_episode(queries[one.number], episode)
             if on_progress is not None:
-                on_progress(sum(conversation.episode is not None for conversation in conversations), len(conversations))
-    for conversation in conversations:
-        if conversation.episode is None:
-            conversation.end("iterations")
+                on_progress(len(episodes), len(queries))
+        open_searches = [one for one in open_searches if one.number not in episodes]
     if on_progress is not None:
-        on_progress(len(conversations), len(conversations))
-    return [conversation.episode for conversation in conversations]
+        on_progress(len(queries), len(queries))
+    return [episodes[i] for i in range(len(queries))]
+
+
+@dataclass
+class _Open:
+    """A search that waits for the turn of ``asked``."""
+
+    number: int
+    running: Generator[Conversation, str | None, Episode]
+    asked: Conversation
+
+    def go_on(self, text: str | None) -> Episode | None:
+        """Hands the turn over; the episode, if that was its last."""
+        try:
+            self.asked = self.running.send(text)
+        except StopIteration as stop:
+            return stop.value
+        return None
+
+
+def _go_on(turns: Sequence[tuple[_Open, str | None]], at_once: int) -> Iterator[tuple[_Open, Episode | None]]:
+    """Hands each search its turn, ``at_once`` of them at the same time, and gives them back in their order."""
+    if at_once == 1:
+        yield from ((one, one.go_on(text)) for one, text in turns)
+    else:
+        with ThreadPoolExecutor(at_once) as pool:
+            yield from pool.map(lambda turn: (turn[0], turn[0].go_on(turn[1])), turns)
+
+
+def _take(numbers: Iterator[int], count: int) -> Collection[int]:
+    """The next ``count`` of them, or as many as there are."""
+    return [number for _, number in zip(range(count), numbers, strict=False)]
 
 
 def run_episodes(
@@ -243,7 +289,9 @@ def run_episodes(
     seed: int,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
 ) -> list[Episode]:
     """``play_episodes`` with a language model: the rendering, limits and temperature are those of ``size``."""
     agent = ModelAgent(model, tokenizer, size)
-    return play_episodes(agent, world, queries, size.rendering, size.max_iterations, seed, batch_size, on_progress)
+    return play_episodes(agent, world, queries, size.rendering, size.max_iterations, seed, batch_size, on_progress, search=search)

@@ -8,6 +8,7 @@ import difflib
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -85,6 +86,11 @@ def parse_arguments(text: str) -> dict[str, Any]:
     return _plain_numbers(arguments)
 
 
+def canonical_arguments(arguments: Mapping[str, Any]) -> str:
+    """Arguments as text that is the same for the same JSON: keys sorted, 2.0 as 2."""
+    return json.dumps(_plain_numbers(dict(arguments)), sort_keys=True)
+
+
 def _plain_numbers(value: Any) -> Any:
     """2.0 as 2: JSON knows one kind of number, and a call is the same call in both spellings."""
     if isinstance(value, dict):
@@ -123,10 +129,14 @@ def check_arguments(api: Api, arguments: dict[str, Any]) -> None:
 
 
 class Session:
-    """The API as one episode sees it: the functions of its query, and how often each exact call was made before."""
+    """The API as one episode sees it: the functions of its query, and how often each exact call was made before.
 
-    def __init__(self, world: World, query: Query):
-        self._world = world
+    ``checks`` refuses arguments that do not fit an API's description. Real descriptions are often wrong about types, so that for ToolBench's
+    own tools it is left to whoever answers.
+    """
+
+    def __init__(self, world: World, query: Query, checks: bool = True):
+        self._world, self._checks = world, checks
         self._apis = {function_name(api): api for api in query.api_list}
         self._attempts: Counter[str] = Counter()
 
@@ -141,11 +151,13 @@ class Session:
             return Observation(observation_text(error, ""), Status.UNKNOWN_FUNCTION)
         try:
             arguments = parse_arguments(action_input)
-            check_arguments(api, arguments)
+            if self._checks:
+                check_arguments(api, arguments)
         except ArgumentError as error:
             return Observation(observation_text(str(error), ""), Status.BAD_REQUEST)
-        call = json.dumps([api.tool_name, api.api_name, arguments], sort_keys=True)
-        own_names = {parameters_of(api)[name].name: value for name, value in arguments.items()}
+        call = json.dumps([api.tool_name, api.api_name, canonical_arguments(arguments)])
+        known = parameters_of(api)
+        own_names = {known[name].name if name in known else name: value for name, value in arguments.items()}
         reply = self._world.respond(api.tool_name, api.api_name, own_names, self._attempts[call])
         self._attempts[call] += 1
         return Observation(observation_text(reply.error, reply.response), reply.code, arguments)

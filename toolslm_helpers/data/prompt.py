@@ -4,6 +4,7 @@ It is part of the data format, misspellings included: a model trained on these r
 """
 
 import ast
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -39,6 +40,14 @@ _PREAMBLE = (
 )
 # What the search (DFSDT) tells the model where earlier tries of a state failed; the tries follow (ToolBench, prompts of its tree search).
 SEARCH_PROMPT = "This is not the first time you try this task, all previous trails failed.\n"
+_TRIES_BEFORE = (
+    "Before you generate my thought for this state, I will first show you your previous actions for this state, and then you must "
+    "generate actions that is different from all of them. Here are some previous actions candidates:\n"
+)
+_TRIES_AFTER = (
+    "\nRemember you are now in the intermediate state of a trail, you will first analyze the now state and previous action candidates, "
+    "then make actions that is different from all the previous."
+)
 _BETWEEN_FUNCTIONS = "}, {'name': "
 _APIS = "\nSpecifically, you have access to the following APIs: "
 
@@ -102,6 +111,19 @@ def _read_functions(listed: str) -> list[Function]:
 def _read_function(text: str) -> Function:
     """One printed dictionary as a function; the same object for the same text. 8,192 of them take about 30 MB."""
     return Function.model_validate(ast.literal_eval(text))
+
+
+def search_prompt(tries: Sequence[tuple[str, str, str]], observation: str) -> str:
+    """What ToolBench's search says before it asks for another action: (name, arguments, observation) of each try, and the state's own.
+
+    The value in it is an Elo rating that the search without filter never moves.
+    """
+    listed = [
+        {"name": name, "arguments": arguments, "function_output": output, "mento-carlo-action-value": 0.0}
+        for name, arguments, output in tries
+    ]
+    again = f"again, your former observation: {observation}\n" if observation else ""
+    return f"{SEARCH_PROMPT}{_TRIES_BEFORE}{json.dumps(listed, indent=2)}\n{again}{_TRIES_AFTER}"
 
 
 def user_query(text: str) -> str:

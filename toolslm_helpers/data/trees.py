@@ -192,7 +192,7 @@ def _as_text(messages: Sequence[TreeMessage], functions: Sequence[Function], com
 
 
 class PlayedStep(Protocol):
-    """One call of an episode and what came back (``agent.search.Step`` is one). ``code`` is ToolBench's status code."""
+    """One call of an episode and what came back (``agent.episode.Step`` is one). ``code`` is ToolBench's status code."""
 
     @property
     def thought(self) -> str: ...

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolslm_helpers.agent.search import Episode
+from toolslm_helpers.agent.episode import Episode
 from toolslm_helpers.data.converted import ConvertedAnswer, ConvertedStream
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of

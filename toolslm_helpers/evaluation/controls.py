@@ -6,7 +6,7 @@ A judge that passes one of them can be cheated that way, and so can a model's pa
 import json
 from collections.abc import Callable, Iterator, Sequence
 
-from toolslm_helpers.agent.search import Conversation
+from toolslm_helpers.agent.episode import Conversation
 from toolslm_helpers.agent.virtual_api import Status
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.names import FINISH, function_name, identifier

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.agent.virtual_api import ArgumentError, Status, parse_arguments
 from toolslm_helpers.data.goals import Call, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_name, identifier

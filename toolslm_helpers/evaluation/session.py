@@ -4,17 +4,19 @@ Whatever was paid for is kept in the output folder; the same call goes on from t
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from toolslm_helpers.agent.episode import Episode
+from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.toolbench import read_query_ids
 from toolslm_helpers.data.world import SETS
 from toolslm_helpers.evaluation.answers import Answer, from_episode
+from toolslm_helpers.evaluation.judges import ExactJudge, Verdict
 from toolslm_helpers.evaluation.llm_judge import OpenAIJudge, Prices
 from toolslm_helpers.evaluation.rules import RuleJudge
-from toolslm_helpers.evaluation.tooleval import Evaluation
 from toolslm_helpers.evaluation.votes import POLICIES, Ballot, Policy, Tally, Vote, disagreement, rounds, tally, with_missing
 from toolslm_helpers.files import DataError, WorkbookError, atomic_write_json
 
@@ -50,25 +52,37 @@ def chosen_policy(name: str) -> Policy:
     return POLICIES[name]
 
 
-def exact_ballots(evaluation: Evaluation) -> tuple[Ballot, ...]:
+Pairs = Iterable[tuple[WorldQuery, Episode]]  # queries, and the episodes that were played for them
+
+
+def exact_ballots(played: Pairs) -> tuple[Ballot, ...]:
     """The exact judge's verdicts as ballots of one vote: it knows the facts, so a second vote would be the same."""
-    return tuple(
-        Ballot(
-            one.world_query.set_name,
-            str(one.episode.query_id),
-            (
-                Vote(
-                    "solved" if one.verdict.passed else "unsolved", None if one.verdict.passed else "solvable", one.verdict.reason
-                ),
-            ),
+    judge = ExactJudge()
+    return tuple(_exact_ballot(query, judge.judge(query, episode)) for query, episode in played)
+
+
+def _exact_ballot(query: WorldQuery, verdict: Verdict) -> Ballot:
+    vote = Vote("solved", None, verdict.reason) if verdict.passed else Vote("unsolved", "solvable", verdict.reason)
+    return Ballot(query.set_name, str(query.query.query_id), (vote,))
+
+
+def answers_of(played: Pairs) -> tuple[Answer, ...]:
+    """The episodes as any other judge reads them."""
+    return tuple(from_episode(query, episode) for query, episode in played)
+
+
+def check_judge(judge: JudgeName, model: str | None, data: str = "toolbench") -> str:
+    """The name of the language model that judges, "" where none does. Raises WorkbookError for a judge that cannot judge ``data``."""
+    if judge == "exact" and data != "world":
+        raise WorkbookError(
+            "the exact judge needs the goals of our own world; answers from elsewhere have none. Use --judge rules or openai."
         )
-        for one in evaluation.judged
-    )
-
-
-def answers_of(evaluation: Evaluation) -> tuple[Answer, ...]:
-    """The episodes of an evaluation as any other judge reads them."""
-    return tuple(from_episode(one.world_query, one.episode) for one in evaluation.judged)
+    named = (model or os.environ.get("TOOLSLM_JUDGE", "")) if judge == "openai" else ""
+    if judge == "openai" and not named:
+        raise WorkbookError(
+            "no judge named. Pass --judge-model, or set TOOLSLM_JUDGE; OPENAI_BASE_URL and OPENAI_API_KEY say where it is."
+        )
+    return named
 
 
 def judge_answers(
@@ -84,16 +98,7 @@ def judge_answers(
     """A ballot on each answer by the rule, or by the language model ``model`` at OPENAI_BASE_URL. Raises WorkbookError for what is lacking."""
     if judge == "rules":
         return RuleJudge().ballots(answers)
-    if judge == "exact":
-        raise WorkbookError(
-            "the exact judge needs the goals of our own world; answers from elsewhere have none. Use --judge rules or openai."
-        )
-    model = model or os.environ.get("TOOLSLM_JUDGE")
-    if not model:
-        raise WorkbookError(
-            "no judge named. Pass --judge-model, or set TOOLSLM_JUDGE; OPENAI_BASE_URL and OPENAI_API_KEY say where it is."
-        )
-    judged_by = OpenAIJudge(model, output / "replies.jsonl", at_once=at_once, prices=prices or Prices())
+    judged_by = OpenAIJudge(check_judge(judge, model), output / "replies.jsonl", at_once=at_once, prices=prices or Prices())
     return judged_by.ballots(answers, votes, on_progress)
 
 

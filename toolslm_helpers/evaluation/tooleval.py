@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toolslm_helpers.agent.search import Agent, Episode, ModelAgent, play_episodes
+from toolslm_helpers.agent.episode import Episode
+from toolslm_helpers.agent.saving import EpisodeLog
+from toolslm_helpers.agent.search import Agent, ModelAgent, Offers, Search, play_episodes
+from toolslm_helpers.agent.virtual_api import VirtualApi
 from toolslm_helpers.data.goals import WorldQuery
 from toolslm_helpers.data.queries import test_queries
 from toolslm_helpers.data.world import SETS, World
@@ -65,19 +68,56 @@ def pass_rates(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, PassRate]
 
 
 def evaluate_agent(
-    agent: Agent, world: World, size: Size, seed: int, batch_size: int = 64, on_progress: Callable[[int, int], None] | None = None
+    agent: Agent,
+    world: World,
+    size: Size,
+    seed: int,
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
+    log: EpisodeLog | None = None,
+    api: VirtualApi | None = None,
+    calls_at_once: int = 1,
 ) -> Evaluation:
     """Plays the test queries of all six sets (the first ``size.eval_queries_per_set`` of each) and judges them.
 
-    Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. ``on_progress(finished, total)`` counts episodes. Under
-    ``accelerate launch`` the processes share the queries out, and each returns the whole evaluation.
+    Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. The rest is ``play_shared``'s.
     """
     queries = [query for name in SETS for query in test_queries(world, name)[: size.eval_queries_per_set]]
-    mine = share(queries)
-    episodes = play_episodes(agent, world, mine, size.rendering, size.max_iterations, seed, batch_size, on_progress)
+    episodes = play_shared(
+        agent, world, queries, size, seed, batch_size, on_progress, search=search, log=log, api=api, calls_at_once=calls_at_once
+    )
     judge = ExactJudge()
-    judged = [Judged(q, e, judge.judge(q, e)) for q, e in zip(mine, episodes, strict=True)]
-    return Evaluation(tuple(together(judged, len(queries))))
+    return Evaluation(tuple(Judged(q, e, judge.judge(q, e)) for q, e in zip(queries, episodes, strict=True)))
+
+
+def play_shared(
+    agent: Agent,
+    world: Offers,
+    queries: Sequence[WorldQuery],
+    size: Size,
+    seed: int,
+    batch_size: int = 64,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
+    log: EpisodeLog | None = None,
+    api: VirtualApi | None = None,
+    calls_at_once: int = 1,
+) -> list[Episode]:
+    """``play_episodes`` under the limits of ``size``, by as many processes as there are -> every episode, in the order of ``queries``.
+
+    ``on_progress(finished, total)`` counts episodes of this process. ``search`` is one chain of ``size.max_iterations`` unless another is
+    given. With a ``log``, episodes in it are not played again and new ones are added. Under ``accelerate launch`` the processes share
+    the queries out, and each returns all of the episodes.
+    """
+    episodes = play_episodes(
+        agent, world, share(queries), size.rendering, size.max_iterations, seed, batch_size, on_progress,
+        search=search, finished=log.episodes if log else None, on_episode=log.append if log else None,
+        api=api, calls_at_once=calls_at_once,
+    )  # fmt: skip
+    return together(episodes, len(queries))
 
 
 def evaluate(
@@ -88,6 +128,10 @@ def evaluate(
     seed: int,
     batch_size: int = 64,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    search: Search | None = None,
+    log: EpisodeLog | None = None,
 ) -> Evaluation:
     """``evaluate_agent`` for a language model at the temperature and limits of ``size``."""
-    return evaluate_agent(ModelAgent(model, tokenizer, size), world, size, seed, batch_size, on_progress)
+    agent = ModelAgent(model, tokenizer, size)
+    return evaluate_agent(agent, world, size, seed, batch_size, on_progress, search=search, log=log)

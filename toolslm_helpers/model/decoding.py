@@ -2,18 +2,20 @@
 
 ``generate_batch`` is greedy ``model.generate`` token for token, and differs from it in three ways: every row draws from a random
 stream of its own, so that a row's text does not depend on its neighbours; finished rows leave the batch; and the key/value cache
-is written in place, where transformers' DynamicCache copies itself for every token (half of a small model's time).
+is written in place. ``continue_batch`` does the same and remembers what each row has read, so that the next turn of a conversation
+begins where the last one ended.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers.cache_utils import Cache, DynamicLayer
 
 from toolslm_helpers.files import WorkbookError
+from toolslm_helpers.model.memory import BatchCache, Memory
 
 if TYPE_CHECKING:
     from transformers import OPTForCausalLM
@@ -89,32 +91,14 @@ def top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     return logits.masked_fill(dropped, -math.inf)
 
 
-class _InPlaceLayer(DynamicLayer):
-    """One layer's keys and values (B, H, T, K) in memory reserved once; each step writes one more position."""
+@dataclass(frozen=True, eq=False)
+class Continuation:
+    """What was written after one prompt, and the memory of prompt and writing. None where there was no room to write."""
 
-    def __init__(self, capacity: int):
-        super().__init__()
-        self.capacity, self.length = capacity, 0
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            rows, heads, _, width = key_states.shape
-            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
-            self._memory = key_states.new_empty(2, rows, heads, self.capacity, width)
-        start, self.length = self.length, self.length + key_states.shape[2]
-        self._memory[0, :, :, start : self.length] = key_states
-        self._memory[1, :, :, start : self.length] = value_states
-        self.keys, self.values = self._memory[:, :, :, : self.length]
-        return self.keys, self.values
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        self._memory = self._memory[:, indices]
+    ids: list[int]
+    memory: Memory | None
 
 
-@torch.inference_mode()
 def generate_batch(
     model: "OPTForCausalLM",
     prompts: Sequence[Sequence[int]],
@@ -137,6 +121,35 @@ def generate_batch(
     Raises ValueError for an empty prompt, one longer than that, or seeds that do not match the prompts;
     WorkbookError where the model computes NaN (its training diverged).
     """
+    rows = _continue(model, prompts, None, max_new_tokens, temperature, seeds, stop_id, max_length, allowed)
+    return [row.ids for row in rows]
+
+
+def continue_batch(
+    model: "OPTForCausalLM",
+    prompts: Sequence[Sequence[int]],
+    memories: Sequence[Memory | None],
+    max_new_tokens: int,
+    temperature: float,
+    seeds: Sequence[int | Sequence[int]],
+    stop_id: int | None,
+    max_length: int | None = None,
+    allowed: Callable[[int, list[int]], Sequence[int] | None] | None = None,
+) -> list[Continuation]:
+    """``generate_batch`` that reads only what is new: ``memories`` come from earlier calls with the same model, None where there was none.
+
+    A memory is used as far as its ids are the prompt's, so any memory is safe to give. Greedy text is the same with and without.
+    Raises ValueError also for memories that do not match the prompts.
+    """
+    if len(memories) != len(prompts):
+        raise ValueError(
+            f"{len(prompts)} prompts but {len(memories)} memories; expected one a prompt, None where there is none yet"
+        )
+    return _continue(model, prompts, memories, max_new_tokens, temperature, seeds, stop_id, max_length, allowed)
+
+
+@torch.inference_mode()
+def _continue(model, prompts, memories, max_new_tokens, temperature, seeds, stop_id, max_length, allowed) -> list[Continuation]:
     if not prompts:
         return []
     lengths = [len(prompt) for prompt in prompts]
@@ -150,39 +163,44 @@ def generate_batch(
     model.eval()  # dropout would make greedy decoding random
     try:
         budgets = [min(max_new_tokens, positions - length) for length in lengths]
-        return _generate(model, prompts, budgets, temperature, seeds, stop_id, allowed)
+        return _generate(model, prompts, memories, budgets, temperature, seeds, stop_id, allowed)
     finally:
         model.train(was_training)
 
 
-def _generate(model, prompts, budgets, temperature, seeds, stop_id, allowed) -> list[list[int]]:
-    device = model.device
+_READ_AT_ONCE = 16  # rows that are read together: those of like length, since what is padded is computed, too
+
+
+def _generate(model, prompts, memories, budgets, temperature, seeds, stop_id, allowed) -> list[Continuation]:
     outputs: list[list[int]] = [[] for _ in prompts]
+    kept: list[Memory | None] = [None] * len(prompts)
     steps = max(budgets)
     if steps <= 0:
-        return outputs
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), model.config.pad_token_id or 0)  # (B, T) what stands under the padding is never seen
-    mask = torch.ones(len(prompts), width + steps, dtype=torch.long)  # (B, T + steps) OPT counts its positions along this mask
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, : width - len(prompt)] = 0
-    uniforms = torch.tensor(np.stack([np.random.default_rng(seed).random(steps) for seed in seeds]))  # (B, steps)
-    ids, mask, uniforms = ids.to(device), mask.to(device), uniforms.to(device)
-    cache = Cache(layers=[_InPlaceLayer(width + steps) for _ in range(model.config.num_hidden_layers)])
+        return [Continuation([], None) for _ in prompts]
+    lengths = [len(prompt) for prompt in prompts]
+    known = [m.known(p) if m else 0 for p, m in zip(prompts, memories or [None] * len(prompts), strict=True)]
+    rows = sorted(range(len(prompts)), key=lambda row: (lengths[row] - known[row], lengths[row]))  # whose prompt each row holds
+    width = max(lengths)  # the rows end in the same column, and so do their new tokens
+    cache = BatchCache.reserve(model, len(rows), width + steps, width)
+    mask = torch.zeros(len(rows), width + steps, dtype=torch.long)  # (B, T + steps) positions are counted along this mask
+    for i, row in enumerate(rows):
+        mask[i, width - lengths[row] :] = 1
+        if known[row]:
+            cache.fill(i, memories[row], known[row], width - lengths[row])
+    uniforms = torch.tensor(np.stack([np.random.default_rng(seeds[row]).random(steps) for row in rows]))  # (B, steps)
+    mask, uniforms = mask.to(model.device), uniforms.to(model.device)
+    logits = _read(model, [prompts[row] for row in rows], [known[row] for row in rows], cache, mask)
+    if logits.isnan().any():
+        raise WorkbookError(
+            "The model computes NaN. Expected finite logits. Usual cause: its training diverged (learning rate too high, no "
+            "clipping, fp16 overflow). Look at its loss curve and train it again."
+        )
 
-    rows = list(range(len(prompts)))  # which prompt each row of the batch belongs to
     open_rows = {row for row in rows if budgets[row] > 0}
-    mask[[i for i in rows if i not in open_rows], width:] = 0
+    gone = 0  # columns at the left that were dropped, since no row that is left uses them
     for step in range(steps):
-        seen = mask[:, : width + step]
-        logits = model(ids, attention_mask=seen, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]  # (B, V)
-        if step == 0 and logits.isnan().any():
-            raise WorkbookError(
-                "The model computes NaN. Expected finite logits. Usual cause: its training diverged (learning rate too high, no "
-                "clipping, fp16 overflow). Look at its loss curve and train it again."
-            )
-        if allowed is not None:  # rows that have ended write only padding: anything will do
+        end = width + step - gone  # columns that are filled, before the token that is chosen now
+        if allowed is not None:
             logits = only_allowed(logits, [allowed(row, outputs[row]) if row in open_rows else None for row in rows])
         ids = next_token(logits, temperature, uniforms[:, step])[:, None]  # (B, 1)
         for i, (row, token) in enumerate(zip(rows, ids[:, 0].tolist(), strict=True)):
@@ -190,12 +208,42 @@ def _generate(model, prompts, budgets, temperature, seeds, stop_id, allowed) -> 
                 outputs[row].append(token)
                 if token == stop_id or len(outputs[row]) == budgets[row]:
                     open_rows.remove(row)
-                    mask[i, width + step :] = 0  # until it leaves, what it writes is padding and takes no position
+                    if memories is not None:  # the last token was written and not read yet: it is no part of the memory
+                        kept[row] = Memory((*prompts[row], *outputs[row][:-1]), cache.kept(i, width - lengths[row] - gone, end))
         if not open_rows:
             break
-        if len(open_rows) <= 0.75 * len(rows):  # copying the cache pays only where enough rows leave at once
-            keep = torch.tensor([i for i, row in enumerate(rows) if row in open_rows], device=device)
-            rows = [rows[i] for i in keep.tolist()]
-            ids, mask, uniforms = ids[keep], mask[keep], uniforms[keep]
-            cache.batch_select_indices(keep)
-    return outputs
+        if len(open_rows) < len(rows):
+            first = width - max(lengths[row] for row in open_rows) - gone
+            order, cache = cache.keep([i for i, row in enumerate(rows) if row in open_rows], first, end)
+            rows, gone = [rows[i] for i in order], gone + first
+            ids, mask, uniforms = ids[order], mask[order, first:], uniforms[order]
+        seen = mask[:, : width + step + 1 - gone]
+        positions = seen.sum(dim=1, keepdim=True) - 1  # (B, 1)
+        read = model(ids, attention_mask=seen, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        logits = read.logits[:, -1]  # (B, V)
+    return [Continuation(written, memory) for written, memory in zip(outputs, kept, strict=True)]
+
+
+def _read(model, prompts, known, cache: BatchCache, mask: torch.Tensor) -> torch.Tensor:
+    """Reads what is new of every prompt into ``cache`` -> the logits of its next token, (B, V). ``known`` tokens are there already.
+
+    A group of rows is read from the same column on: a row with fewer new tokens than its neighbours reads some again, so that there is
+    no hole between what is remembered and what is read.
+    """
+    logits, width = [], max(map(len, prompts))
+    for start in range(0, len(prompts), _READ_AT_ONCE):
+        rows = slice(start, start + _READ_AT_ONCE)
+        group = prompts[rows]
+        longest, new = max(map(len, group)), max(len(p) - k for p, k in zip(group, known[rows], strict=True))
+        ids = torch.full((len(group), new), model.config.pad_token_id or 0)  # (G, N) what stands under the padding is never seen
+        for i, prompt in enumerate(group):
+            read = prompt[-new:]
+            ids[i, new - len(read) :] = torch.tensor(read)
+        first = width - longest
+        seen = mask[rows, first:width]
+        positions = (seen.cumsum(dim=1) - 1).clamp(min=0)[:, -new:]  # (G, N)
+        part = cache.part(rows, first, longest - new)
+        ids = ids.to(mask.device)
+        read = model(ids, attention_mask=seen, position_ids=positions, past_key_values=part, use_cache=True, logits_to_keep=1)
+        logits.append(read.logits[:, -1])
+    return torch.cat(logits)

@@ -7,7 +7,7 @@ that is refused, a call that is answered, a Finish.
 import json
 from dataclasses import dataclass
 
-from toolslm_helpers.agent.search import Episode, Step
+from toolslm_helpers.agent.episode import Episode, Step
 from toolslm_helpers.agent.virtual_api import ArgumentError, Status, check_arguments, observation_text, parse_arguments
 from toolslm_helpers.data.goals import Call, Fact, Goal, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of

@@ -180,7 +180,7 @@ class StepRow:
 
 
 def episode_rows(episode: Any) -> list[StepRow]:
-    """A row for each step of an ``agent.search.Episode``."""
+    """A row for each step of an ``agent.episode.Episode``."""
     return [
         StepRow(k, s.thought, s.action, s.action_input, s.observation, f"{int(s.code)} {_code_name(s.code)}")
         for k, s in enumerate(episode.steps, start=1)
@@ -192,7 +192,7 @@ def _code_name(code: int) -> str:
 
 
 def episode(episode: Any, until: int | None = None) -> View:
-    """An ``agent.search.Episode`` step by step (the first ``until`` steps of it), then how it ended."""
+    """An ``agent.episode.Episode`` step by step (the first ``until`` steps of it), then how it ended."""
     rows = episode_rows(episode)
     shown = rows[:until]
     header = ["step", "Thought", "Action", "Action Input", "observation", "code"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.model.counting import Decoder
 from toolslm_helpers.teaching import views
+from toolslm_helpers.teaching.episode_views import play, scene
 from toolslm_helpers.teaching.number_views import arithmetic, column_labels, matrix, matrix_rows
 from toolslm_helpers.teaching.parameter_views import one_thing_changed, part_table, sizes
 from toolslm_helpers.teaching.quantities import Paper
@@ -43,7 +44,7 @@ def choose_cell(paper: Paper, name: str, cell: tuple[int, int] = (0, 0), interac
 
 
 def step_through_episode(episode: Any, interactive: bool = True) -> View | Clickable:
-    """One ``agent.search.Episode``: as a whole, or, with clicks, with a slider that reveals step after step."""
+    """One ``agent.episode.Episode``: as a whole, or, with clicks, with a slider that reveals step after step."""
     return step_through(lambda number: views.episode(episode, until=number), len(episode.steps), "step", interactive)
 
 
@@ -55,6 +56,17 @@ def step_through(view_of: Callable[[int | None], View], count: int, label: str, 
     import ipywidgets
 
     return Clickable(_linked(ipywidgets.IntSlider(value=1, min=1, max=count, description=label), view_of), whole)
+
+
+def theatre(episode: Any, opening: Any, interactive: bool = True) -> View | Clickable:
+    """An episode as a play: all scenes under each other, or, with clicks, one at a time behind a slider."""
+    whole = play(episode, opening)
+    if not interactive or not episode.steps:
+        return whole
+    import ipywidgets
+
+    slider = ipywidgets.IntSlider(value=1, min=1, max=len(episode.steps), description="scene")
+    return Clickable(_linked(slider, lambda number: scene(episode, opening, number)), whole)
 
 
 def choose(

@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from toolslm_helpers.data.names import FINISH, own_description
-from toolslm_helpers.data.prompt import system_prompt, user_prompt
+from toolslm_helpers.data.prompt import search_prompt, system_prompt, user_prompt
 from toolslm_helpers.data.records import Function, Message, Trajectory
 
 Rendering = Literal["compact", "toolbench"]
@@ -124,6 +124,28 @@ def prompt_messages(
         Message(role="system", content=system_text(functions, rendering, tools)),
         Message(role="user", content=user_text(query, rendering)),
     )
+
+
+class TriedStep(Protocol):
+    """A call that was tried, and what came back (``agent.episode.Step`` is one)."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def action_input(self) -> str: ...
+    @property
+    def observation(self) -> str: ...
+
+
+def diversity_text(tried: Sequence[TriedStep], observation: str, rendering: Rendering) -> str:
+    """The user turn by which a search asks for another action than those already ``tried`` in the same state.
+
+    ``observation`` is what the state last saw, "" at the start; ToolBench's rendering repeats it. The compact one is a line.
+    """
+    if rendering == "toolbench":
+        return search_prompt([(step.action, step.action_input, step.observation) for step in tried], observation)
+    calls = ", ".join(f"{step.action}({' '.join(step.action_input.split())})" for step in tried)
+    return f"Tried before: {calls}. Try something else."
 
 
 def rerender(trajectory: Trajectory, rendering: Rendering) -> Trajectory:
