@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from toolslm_helpers.data.names import FINISH, function_name, function_of, identifier, own_description, standardize
@@ -422,6 +422,7 @@ def test_a_single_chain_answer_file_is_refused_by_name() -> None:
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+@example({"a\nkey": None})
 def test_any_json_is_read_or_refused_with_a_dataerror(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
     path = tmp_path_factory.mktemp("any") / "x.json"
     path.write_text(json.dumps(value))
