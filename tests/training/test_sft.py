@@ -12,7 +12,7 @@ from toolslm_helpers.agent.gold import gold_trajectories, training_trajectories
 from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.toolbench import write_rows
 from toolslm_helpers.data.world import build_world
-from toolslm_helpers.files import DataError, WorkbookError
+from toolslm_helpers.files import DataError, WorkbookError, read_json
 from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
@@ -30,6 +30,7 @@ from toolslm_helpers.training.sft import (
     training_rows_of,
 )
 from toolslm_helpers.training.shards import Prepared
+from toolslm_helpers.training.speed import Speed
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,12 @@ def start(tmp_path_factory):
 
 
 DATA = gold_trajectories(build_world(), 40)
+
+
+def flat_data():
+    return flatten_for(SHORT, DATA, load_small_tokenizer())
+
+
 SHORT = replace(SMOKE, batch_size=4, warmup_steps=1)
 
 
@@ -126,14 +133,9 @@ def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
     assert record.final_loss == pytest.approx(expected.item(), abs=1e-4)
 
 
-def test_halves_give_the_weights_of_whole_batches(start, tmp_path, monkeypatch):
-    import trl
-
-    from toolslm_helpers.training import sft
-
+def test_halves_give_the_weights_of_whole_batches(start, tmp_path):
     halved = train(SHORT, 0, tmp_path / "halves", DATA[:16], start=start)
-    monkeypatch.setattr(sft, "halving_trainer", lambda: trl.SFTTrainer)
-    whole = train(SHORT, 0, tmp_path / "whole", DATA[:16], start=start)
+    whole = train(SHORT, 0, tmp_path / "whole", DATA[:16], start=start, speed=Speed(halves=False))
     assert halved.final_loss == pytest.approx(whole.final_loss, abs=1e-4)
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("halves", "whole"))
     assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
@@ -149,9 +151,34 @@ def test_diverging_run_stops_with_its_cause(start, tmp_path):
     model, _ = load_start(start)
     with torch.no_grad():
         model.model.decoder.layers[0].fc1.weight.fill_(float("nan"))
-    with pytest.raises(WorkbookError, match="NaN at step 10"):
+    order = [row["id"] for row in one_epoch([{"id": e.id, "input_ids": e.input_ids} for e in flat_data().examples], 4, 0)]
+    with pytest.raises(WorkbookError, match="loss is nan at step 1.*4 rows of its batch.*not_finite.json"):
         train(SHORT, 0, tmp_path / "out", DATA, start=save_model(model, tmp_path / "nan"))
     assert not (tmp_path / "out" / "model.safetensors").exists()
+    saved = read_json(tmp_path / "out" / "not_finite.json")
+    assert (saved["step"], saved["loss"], [row["id"] for row in saved["rows"]]) == (1, "nan", order[:4])
+    ids = {example.id: example.input_ids.tolist() for example in flat_data().examples}
+    assert all(row["input_ids"] == ids[row["id"]] for row in saved["rows"])
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_a_loss_that_becomes_infinite_names_the_batch_of_that_step(start, tmp_path, monkeypatch, halves):
+    """The third step's batch, whose loss a trainer is made to lose: its rows are written, and the step is not taken."""
+    import trl
+
+    true, calls = trl.SFTTrainer.compute_loss, []
+
+    def infinite(self, model, inputs, *arguments, **named):
+        calls.append(inputs["input_ids"].shape)
+        loss = true(self, model, inputs, *arguments, **named)
+        return loss * float("inf") if self.state.global_step == 2 else loss
+
+    monkeypatch.setattr(trl.SFTTrainer, "compute_loss", infinite)
+    with pytest.raises(WorkbookError, match="loss is inf at step 3"):
+        train(SHORT, 0, tmp_path, DATA, start=start, speed=Speed(halves=halves))
+    order = [row["id"] for row in one_epoch([{"id": e.id, "input_ids": e.input_ids} for e in flat_data().examples], 4, 0)]
+    assert [row["id"] for row in read_json(tmp_path / "not_finite.json")["rows"]] == order[8:12]
+    assert len(calls) == (6 if halves else 3)
 
 
 def test_what_is_prepared_trains_as_what_is_in_memory(start, tmp_path):
@@ -175,6 +202,13 @@ def test_what_is_prepared_trains_as_what_is_in_memory(start, tmp_path):
     prepare(lambda begin: TrajectoryStream(tmp_path / "none.json", begin), tokenizer, tmp_path / "empty", Plan.of(size))
     with pytest.raises(DataError, match="no training example is left"):
         train(size, 3, tmp_path / "out", Prepared(tmp_path / "empty"), start=start)
+
+
+def test_a_checkpoint_in_half_precision_is_trained_in_float32(start, tmp_path):
+    """OPT's weights are float16 on the hub; AdamW's small steps would be lost in them."""
+    model, _ = load_start(start)
+    model.half().save_pretrained(tmp_path / "half")
+    assert load_start(tmp_path / "half")[0].dtype == torch.float32
 
 
 def test_full_says_what_data_it_needs(monkeypatch):
