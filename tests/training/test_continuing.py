@@ -144,7 +144,9 @@ def test_rows_in_memory_go_on_as_well_and_the_order_of_rows_is_exact(start, whol
     seen.clear()
     sft.train(SIZE, 5, tmp_path, ROWS, start=start, save_every=4, collator=Watching)
     assert equal(tmp_path, whole[1])
-    assert seen[0] == before[8] and len(seen) == 23 - 8, "it goes on with the batch after the second checkpoint or reads rows again"
+    assert seen[0] == before[8] and len(seen) == 23 - 8, (
+        "it goes on with the batch after the second checkpoint or reads rows again"
+    )
     assert sorted(place for batch in [*before[:8], *seen] for place in batch) == list(range(46))
 
 
@@ -184,7 +186,9 @@ def test_a_disk_that_is_full_says_so_and_the_run_goes_on_from_the_checkpoint_bef
         if self.state.global_step == 8:
             with open(os.path.join(output_dir, "half"), "wb") as file:
                 file.write(b"half a file")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if what == "weights" else RuntimeError("unexpected pos 64 vs 0")
+            raise (
+                OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if what == "weights" else RuntimeError("unexpected pos 64 vs 0")
+            )
         return real(self, output_dir, *arguments, **named)
 
     with monkeypatch.context() as patch:

@@ -81,6 +81,7 @@ def trainer_settings(
             f"a checkpoint every {save_every} steps: expected a multiple of {LOG_EVERY}, so that a curve goes on where it was left."
         )
     fused = torch.cuda.is_available() if speed.fused is None else speed.fused
+    several_on_cpu = process()[1] > 1 and not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(output_dir),
         num_train_epochs=size.epochs,
@@ -107,7 +108,8 @@ def trainer_settings(
         save_strategy="no" if save_every is None else "steps",
         save_steps=save_every or LOG_EVERY,
         report_to="none" if save_every is None else dashboards() or "none",
-        ddp_backend="gloo" if process()[1] > 1 and not torch.cuda.is_available() else None,
+        use_cpu=several_on_cpu,  # unless it is told, accelerate sees two processes without a GPU and joins nothing
+        ddp_backend="gloo" if several_on_cpu else None,
         disable_tqdm=True,  # ``on_step`` reports instead
     )
 
