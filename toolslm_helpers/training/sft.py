@@ -28,6 +28,7 @@ from toolslm_helpers.training.runlog import RunLog, dashboards
 from toolslm_helpers.training.shards import Prepared
 from toolslm_helpers.training.speed import Speed
 from toolslm_helpers.training.trainer import careful_trainer, must_be_finite
+from toolslm_helpers.training.unpadded import UnpaddedCollator, attend_within_rows
 
 if TYPE_CHECKING:
     from transformers import OPTConfig, PreTrainedTokenizerFast
@@ -170,9 +171,13 @@ def train(
         places_in_order(data.lengths, size.batch_size, seed, speed.group), share.batch_size * processes if processes > 1 else 1
     )
     alone_on_cpu = settings.device.type == "cpu" and processes == 1
-    halving = alone_on_cpu and speed.halves and not model.config.dropout  # two threads would draw dropout in either order
+    # Two threads would draw dropout in either order; a batch without padding is one row.
+    halving = alone_on_cpu and speed.halves and not speed.unpadded and not model.config.dropout
+    if speed.unpadded:
+        attend_within_rows(model)
+        collator = UnpaddedCollator
     log = RunLog(output_dir, continuing.step_of(going_on) if going_on else 0) if rank == 0 else None
-    trainer = careful_trainer(halving)(
+    trainer = careful_trainer(halving, alone_on_cpu and size.precision == "fp32" and not speed.all_logits)(
         model=model.train(),
         args=settings,
         train_dataset=dataset_of(data.rows, places),

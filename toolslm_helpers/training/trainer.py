@@ -1,10 +1,11 @@
-"""TRL's trainer with the two things it lacks for a run of hours: it stops at a loss that is no number, and its checkpoints are whole or none."""
+"""TRL's trainer with what it lacks for a run of hours: it stops at a loss that is no number, and its checkpoints are whole or none."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.files import WorkbookError
+from toolslm_helpers.text.flatten import IGNORED
 from toolslm_helpers.training.continuing import mark_whole, not_written
 from toolslm_helpers.training.halves import halving_trainer
 
@@ -16,9 +17,14 @@ OnBadLoss = Callable[[int, float, Sequence[int]], None]
 """Hears (step, loss, places of the batch's rows) of a loss that is NaN or infinite, before the run stops."""
 
 
-def careful_trainer(halving: bool) -> type["SFTTrainer"]:
-    """The trainer; with ``halving``, a batch's halves go to a core each (``training.halves``)."""
+def careful_trainer(halving: bool, supervised_only: bool) -> type["SFTTrainer"]:
+    """The trainer; with ``halving``, a batch's halves go to a core each (``training.halves``).
+
+    ``supervised_only``: logits are made where a token is supervised and nowhere else. TRL does so on a GPU, where its kernel runs; on a
+    CPU it makes them all, a tile at a time. In float32 and one process only: it calls the model's parts, past what accelerate wraps.
+    """
     import torch
+    import torch.nn.functional as F
     from safetensors import SafetensorError
     from trl import SFTTrainer
 
@@ -33,6 +39,16 @@ def careful_trainer(halving: bool) -> type["SFTTrainer"]:
                     self.on_bad_loss(self.state.global_step + 1, loss.item(), [] if places is None else places.tolist())
                 raise WorkbookError(f"loss is {loss.item()} at step {self.state.global_step + 1}.")
             return loss
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            if not supervised_only or return_outputs:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            labels = inputs.pop("labels")[:, 1:]  # (B, T - 1)
+            supervised = labels != IGNORED
+            hidden = model.model.decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (B, T - 1, E)
+            logits = model.lm_head(hidden[supervised])  # (supervised tokens, V)
+            count = supervised.sum() if num_items_in_batch is None else num_items_in_batch
+            return F.cross_entropy(logits, labels[supervised], reduction="sum") / count
 
         def _save_checkpoint(self, model, trial):
             checkpoint = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
