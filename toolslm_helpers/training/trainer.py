@@ -48,7 +48,8 @@ def careful_trainer(halving: bool, supervised_only: bool) -> type["SFTTrainer"]:
             hidden = model.model.decoder(**inputs, use_cache=False).last_hidden_state[:, :-1]  # (B, T - 1, E)
             logits = model.lm_head(hidden[supervised])  # (supervised tokens, V)
             count = supervised.sum() if num_items_in_batch is None else num_items_in_batch
-            return F.cross_entropy(logits, labels[supervised], reduction="sum") / count
+            # As TRL's: a batch that nobody checked may have no label at all, and teaches nothing.
+            return F.cross_entropy(logits, labels[supervised], reduction="sum") / torch.as_tensor(count).clamp(min=1)
 
         def _save_checkpoint(self, model, trial):
             checkpoint = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
