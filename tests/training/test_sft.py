@@ -1,6 +1,8 @@
 """Fine-tuning: the labels are the mask's, bad batches are refused, a small run learns, the same seed gives the same weights."""
 
+import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from toolslm_helpers.files import DataError, WorkbookError, read_json
 from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
-from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
+from toolslm_helpers.text.tokenizer import CHAT_TEMPLATE, load_opt_tokenizer, load_small_tokenizer
 from toolslm_helpers.training.prepare import Plan, prepare
 from toolslm_helpers.training.sft import (
     WINDOW,
@@ -209,6 +211,53 @@ def test_a_checkpoint_in_half_precision_is_trained_in_float32(start, tmp_path):
     model, _ = load_start(start)
     model.half().save_pretrained(tmp_path / "half")
     assert load_start(tmp_path / "half")[0].dtype == torch.float32
+
+
+def test_a_folder_as_the_hub_has_it_is_a_start(start, tmp_path):
+    """facebook/opt-350m, downloaded: weights in pytorch_model.bin and half precision, a tokenizer of its own."""
+    model, _ = load_start(start)
+    folder, words = tmp_path / "opt-350m", load_small_tokenizer()
+    words.add_tokens(["Skylark"])
+    words.save_pretrained(folder)
+    model.half().config.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    found, tokenizer = load_start(folder)
+    assert found.dtype == torch.float32 and len(tokenizer) == len(load_small_tokenizer()) + 1
+    assert tokenizer.chat_template == CHAT_TEMPLATE
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name].float()), name
+
+
+def test_the_hub_s_two_files_of_opt_s_tokenizer_are_read_as_opt_s_own(start, tmp_path):
+    if "TOOLBENCH_DIR" not in os.environ:
+        pytest.skip("TOOLBENCH_DIR is not set: it names a folder with ToolBench's files")
+    files = Path(os.environ["TOOLBENCH_DIR"]) / "opt_tokenizer"
+    model, _ = load_start(start)
+    model.save_pretrained(tmp_path)
+    shutil.copy(files / "gpt2-vocab.json", tmp_path / "vocab.json")
+    shutil.copy(files / "gpt2-merges.txt", tmp_path / "merges.txt")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "GPT2Tokenizer", "bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "<pad>", '
+        '"add_prefix_space": false, "errors": "replace"}'
+    )
+    tokenizer, ours = load_start(tmp_path)[1], load_opt_tokenizer(files / "gpt2-vocab.json", files / "gpt2-merges.txt")
+    rows = gold_trajectories(build_world(), 3, "toolbench")
+    for theirs, expected in zip(flatten_all(rows, tokenizer).examples, flatten_all(rows, ours).examples, strict=True):
+        assert theirs.input_ids.tolist() == expected.input_ids.tolist() and theirs.labels.tolist() == expected.labels.tolist()
+
+
+def test_a_shard_in_which_nothing_is_supervised_is_passed_over(start, tmp_path):
+    """Rows that end before an assistant speaks leave a shard without an example; training goes from the one before to the one after."""
+    file = write_rows(tmp_path / "rows.json", gold_trajectories(build_world(), 8, "toolbench"))
+    rows = read_json(file)
+    for row in rows[4:6]:
+        row["conversations"] = row["conversations"][:2]
+    file.write_text(json.dumps(rows))
+    size, tokenizer = replace(SHORT, max_length=700, truncation="shorten", batch_size=2), load_small_tokenizer()
+    prepare(lambda begin: TrajectoryStream(file, begin), tokenizer, tmp_path / "prepared", replace(Plan.of(size), shard=2))
+    assert [shard["examples"] for shard in read_json(tmp_path / "prepared" / "manifest.json")["shards"]] == [2, 2, 0, 2]
+    record = train(size, 0, tmp_path / "out", Prepared(tmp_path / "prepared"), start=start, save_every=10)
+    assert (record.examples, record.steps, len(record.refused)) == (6, 3, 2)
 
 
 def test_full_says_what_data_it_needs(monkeypatch):

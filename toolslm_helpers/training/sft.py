@@ -248,11 +248,15 @@ def _report(log: RunLog, on_step: Callable[[int, int, float | None], None] | Non
 
 
 def load_start(name: str | Path) -> tuple[Any, "PreTrainedTokenizerFast"]:
-    """(model, tokenizer) to fine-tune: a shipped checkpoint, a folder, or a model of the hub such as facebook/opt-350m."""
+    """(model, tokenizer) to fine-tune: a shipped checkpoint, a folder, or a model of the hub such as facebook/opt-350m.
+
+    A folder may be what the hub has of a model, with its weights as pytorch_model.bin.
+    """
     from toolslm_helpers.model.checkpoints import checkpoint_path
     from toolslm_helpers.text.tokenizer import CHAT_TEMPLATE
 
-    if checkpoint_path(name).is_dir() or Path(name).is_absolute():
+    as_on_the_hub = (Path(name) / "config.json").is_file() and (Path(name) / "pytorch_model.bin").is_file()
+    if (checkpoint_path(name).is_dir() or Path(name).is_absolute()) and not as_on_the_hub:
         return load_model(name)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
