@@ -68,11 +68,12 @@ class SftRecord:
 
 
 def trainer_settings(
-    size: Size, seed: int, output_dir: str | Path, *, save_every: int | None = None, speed: Speed = DEFAULT
+    size: Size, seed: int, output_dir: str | Path, *, save_every: int | None = None, fused: bool = False
 ) -> "SFTConfig":
     """TRL's settings of a size. What is left out is TRL's default and means nothing here.
 
-    ``save_every`` steps a checkpoint is written, and dashboards that are installed are told; None: neither.
+    ``save_every`` steps a checkpoint is written, and dashboards that are installed are told; None: neither. ``fused`` is AdamW in one
+    kernel, which ``train`` asks for on a GPU.
     """
     import torch
     from trl import SFTConfig
@@ -81,7 +82,6 @@ def trainer_settings(
         raise WorkbookError(
             f"a checkpoint every {save_every} steps: expected a multiple of {LOG_EVERY}, so that a curve goes on where it was left."
         )
-    fused = torch.cuda.is_available() if speed.fused is None else speed.fused
     several_on_cpu = process()[1] > 1 and not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(output_dir),
@@ -107,7 +107,7 @@ def trainer_settings(
         logging_steps=LOG_EVERY,
         logging_nan_inf_filter=False,  # the default logs an earlier mean in place of NaN
         save_strategy="no" if save_every is None else "steps",
-        save_steps=save_every or LOG_EVERY,
+        save_steps=save_every or 500,  # TRL's default, which means nothing where nothing is saved
         report_to="none" if save_every is None else dashboards() or "none",
         use_cpu=several_on_cpu,  # unless it is told, accelerate sees two processes without a GPU and joins nothing
         ddp_backend="gloo" if several_on_cpu else None,
@@ -154,7 +154,8 @@ def train(
     model, tokenizer = load_start(start or size.model)
     data = material_of(size, seed, trajectories, tokenizer, rows_of, collator is CheckedCollator)
     share = share_of(size, processes)
-    settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, speed=speed)
+    fused = torch.cuda.is_available() if speed.fused is None else speed.fused
+    settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, fused=fused)
     settings._n_gpu = min(1, settings.n_gpu)  # several GPUs need several processes: one would batch for all of them
     expected = _forecast(
         share, model.config, data, processes, settings.device.type, measure=on_forecast is not None and rank == 0
