@@ -16,6 +16,7 @@ from toolslm_helpers.data.world import build_world
 from toolslm_helpers.execution import NotebookFailed
 from toolslm_helpers.files import DataError, WorkbookError
 from toolslm_helpers.sizes import get_size
+from toolslm_helpers.training.speed import Speed
 
 
 def call(monkeypatch, *arguments: str) -> int:
@@ -126,11 +127,13 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     from toolslm_helpers.evaluation.playing import Played, Playing
     from toolslm_helpers.training import sft, stages
 
-    calls = []
+    calls, how = [], []
 
-    def train(size, seed, output, trajectories, start, on_step):
+    def train(size, seed, output, trajectories, start, on_step, on_forecast, save_every, speed):
+        on_forecast("what it will cost")
         on_step(1, 2, 0.5)
         calls.append(("sft", size.name, seed, output, trajectories, start))
+        how.append((size.precision, size.gradient_checkpointing, save_every, speed))
         return SimpleNamespace(examples=3, steps=2, final_loss=0.25)
 
     def play(playing, on_progress):
@@ -149,6 +152,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(cli, "console", Console(width=100))
 
     assert call(monkeypatch, "sft", "--size", "smoke", "--seed", "2", "--output", tmp_path, "--model", "base") == 0
+    assert how == [("fp32", False, 100, Speed())]
     assert call(monkeypatch, "evaluate", "--model", "x", "--size", "smoke", "--search", "dfsdt", "--output", tmp_path) == 0
     assert call(monkeypatch, "stages", "--output", tmp_path) == 0
     assert call(monkeypatch, "world", "--output", tmp_path, "--seed", "5") == 0
@@ -160,8 +164,39 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
         ("world", tmp_path, 5),
     ]
     out = capsys.readouterr().out
-    assert f"Checkpoint: {tmp_path} (3 examples, 2 steps, last loss 0.250 nats)" in out
+    assert f"what it will cost\nCheckpoint: {tmp_path} (3 examples, 2 steps, last loss 0.250 nats)" in out
     assert "25.0% (1/4) [4.6, 69.9]" in out and "1 files with their hashes" in out
+
+
+def test_the_switches_of_fine_tuning_reach_it(monkeypatch, tmp_path, capsys):
+    from toolslm_helpers.agent import gold
+    from toolslm_helpers.training import sft
+
+    seen = []
+
+    def train(size, seed, output, trajectories, start, on_step, on_forecast, save_every, speed):
+        seen.append((size.precision, size.gradient_checkpointing, save_every, speed))
+        on_forecast("what it will cost")
+        raise AssertionError("--dry-run stops here")
+
+    monkeypatch.setattr(sft, "train", train)
+    monkeypatch.setattr(gold, "training_trajectories", lambda size: [])
+    switches = (
+        "--precision",
+        "bf16",
+        "--no-checkpointing",
+        "--save-every",
+        "0",
+        "--no-group",
+        "--unpadded",
+        "--fused",
+        "--dry-run",
+    )
+    assert call(monkeypatch, "sft", "--size", "full", "--output", tmp_path, *switches) == 0
+    assert seen == [("bf16", False, None, Speed(group=False, unpadded=True, fused=True))]
+    assert capsys.readouterr().out == "what it will cost\n"
+    assert call(monkeypatch, "sft", "--precision", "fp8") == 2
+    assert "'fp8': expected fp32, fp16 or bf16" in capsys.readouterr().err
 
 
 def test_rows_are_prepared_from_a_named_file_or_from_toolbenchs_folder(monkeypatch, tmp_path, capsys):

@@ -21,7 +21,7 @@ ROOT = repository_root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 CORE = [Requirement(line) for line in PROJECT["project"]["dependencies"]]
-LEFT_OUT = {"baselines"}  # extras that the list does not hold: pyproject.toml says why beside each
+LEFT_OUT = {"baselines", "sagemaker"}  # extras that the list does not hold: pyproject.toml says why beside each
 PINNED_EXTRAS = [lines for extra, lines in EXTRAS.items() if extra not in LEFT_OUT]
 DIRECT = CORE + [Requirement(line) for line in sum(PINNED_EXTRAS, PROJECT["build-system"]["requires"])]
 PIN_LINES = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]

@@ -13,6 +13,7 @@ from toolslm_helpers.files import WorkbookError
 if TYPE_CHECKING:
     from toolslm_helpers.evaluation.playing import Playing
     from toolslm_helpers.evaluation.votes import Ballot
+    from toolslm_helpers.training.forecast import Forecast
 
 app = typer.Typer(name="toolslm", help="How Small Models Learn Tool Use.", no_args_is_help=True, add_completion=False)
 console = Console()
@@ -159,19 +160,51 @@ def sft(
     prepared: Annotated[
         Path | None, typer.Option("--prepared", help="A folder of `toolslm prepare`. None: the size's own data.")
     ] = None,
+    save_every: Annotated[int, typer.Option("--save-every", min=0, help="Steps between two checkpoints; 0: none.")] = 100,
+    precision: Annotated[str | None, typer.Option("--precision", help="fp32, fp16 or bf16. None: the size's.")] = None,
+    checkpointing: Annotated[
+        bool | None, typer.Option("--checkpointing/--no-checkpointing", help="Compute activations again to save memory.")
+    ] = None,
+    group: Annotated[bool, typer.Option("--group/--no-group", help="Batches of rows of similar length.")] = True,
+    unpadded: Annotated[bool, typer.Option("--unpadded", help="A batch's rows one behind the other, without padding.")] = False,
+    fused: Annotated[bool | None, typer.Option("--fused/--no-fused", help="AdamW in one kernel. None: on a GPU.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it will cost, and stop.")] = False,
 ) -> None:
-    """Fine-tune for tool calling, once through the trajectories, as lesson 08 does."""
+    """Fine-tune for tool calling, once through the trajectories, as lesson 08 does. A stopped run continues.
+
+    On several GPUs: torchrun --nproc-per-node N -m toolslm_helpers.cli sft ...
+    """
+    from dataclasses import replace
+
     from toolslm_helpers.agent.gold import training_trajectories
     from toolslm_helpers.screen import counting
     from toolslm_helpers.sizes import get_size
+    from toolslm_helpers.training.processes import process
     from toolslm_helpers.training.sft import train
     from toolslm_helpers.training.shards import Prepared
+    from toolslm_helpers.training.speed import Speed
 
     chosen = get_size(size)
+    if precision is not None:
+        if precision not in ("fp32", "fp16", "bf16"):
+            raise WorkbookError(f"--precision {precision!r}: expected fp32, fp16 or bf16.")
+        chosen = replace(chosen, precision=precision)
+    if checkpointing is not None:
+        chosen = replace(chosen, gradient_checkpointing=checkpointing)
     data = training_trajectories(chosen) if prepared is None else Prepared(prepared)
-    with counting(console, "steps", "loss") as on_step:
-        record = train(chosen, seed, output, data, start=model, on_step=on_step)
-    print(f"Checkpoint: {output} ({record.examples} examples, {record.steps} steps, last loss {record.final_loss:.3f} nats)")
+
+    def say(forecast: "Forecast") -> None:
+        print(forecast, flush=True)
+        if dry_run:
+            raise typer.Exit
+
+    with counting(console if process()[0] == 0 else Console(quiet=True), "steps", "loss") as on_step:
+        record = train(
+            chosen, seed, output, data, start=model, on_step=on_step, on_forecast=say, save_every=save_every or None,
+            speed=Speed(group, unpadded, fused),
+        )  # fmt: skip
+    if process()[0] == 0:
+        print(f"Checkpoint: {output} ({record.examples} examples, {record.steps} steps, last loss {record.final_loss:.3f} nats)")
 
 
 @app.command()

@@ -1,6 +1,8 @@
 """Fine-tuning: the labels are the mask's, bad batches are refused, a small run learns, the same seed gives the same weights."""
 
+import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +14,11 @@ from toolslm_helpers.agent.gold import gold_trajectories, training_trajectories
 from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.toolbench import write_rows
 from toolslm_helpers.data.world import build_world
-from toolslm_helpers.files import DataError, WorkbookError
+from toolslm_helpers.files import DataError, WorkbookError, read_json
 from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, SMOKE, TINY, get_size
 from toolslm_helpers.text.flatten import flatten_all
-from toolslm_helpers.text.tokenizer import load_opt_tokenizer, load_small_tokenizer
+from toolslm_helpers.text.tokenizer import CHAT_TEMPLATE, load_opt_tokenizer, load_small_tokenizer
 from toolslm_helpers.training.prepare import Plan, prepare
 from toolslm_helpers.training.sft import (
     WINDOW,
@@ -30,6 +32,7 @@ from toolslm_helpers.training.sft import (
     training_rows_of,
 )
 from toolslm_helpers.training.shards import Prepared
+from toolslm_helpers.training.speed import Speed
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,12 @@ def start(tmp_path_factory):
 
 
 DATA = gold_trajectories(build_world(), 40)
+
+
+def flat_data():
+    return flatten_for(SHORT, DATA, load_small_tokenizer())
+
+
 SHORT = replace(SMOKE, batch_size=4, warmup_steps=1)
 
 
@@ -126,14 +135,9 @@ def test_loss_is_the_mean_over_supervised_tokens(start, rows, tmp_path):
     assert record.final_loss == pytest.approx(expected.item(), abs=1e-4)
 
 
-def test_halves_give_the_weights_of_whole_batches(start, tmp_path, monkeypatch):
-    import trl
-
-    from toolslm_helpers.training import sft
-
+def test_halves_give_the_weights_of_whole_batches(start, tmp_path):
     halved = train(SHORT, 0, tmp_path / "halves", DATA[:16], start=start)
-    monkeypatch.setattr(sft, "halving_trainer", lambda: trl.SFTTrainer)
-    whole = train(SHORT, 0, tmp_path / "whole", DATA[:16], start=start)
+    whole = train(SHORT, 0, tmp_path / "whole", DATA[:16], start=start, speed=Speed(halves=False))
     assert halved.final_loss == pytest.approx(whole.final_loss, abs=1e-4)
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("halves", "whole"))
     assert all(torch.allclose(a[name], b[name], atol=2e-4) for name in a)
@@ -149,9 +153,34 @@ def test_diverging_run_stops_with_its_cause(start, tmp_path):
     model, _ = load_start(start)
     with torch.no_grad():
         model.model.decoder.layers[0].fc1.weight.fill_(float("nan"))
-    with pytest.raises(WorkbookError, match="NaN at step 10"):
+    order = [row["id"] for row in one_epoch([{"id": e.id, "input_ids": e.input_ids} for e in flat_data().examples], 4, 0)]
+    with pytest.raises(WorkbookError, match="loss is nan at step 1.*4 rows of its batch.*not_finite.json"):
         train(SHORT, 0, tmp_path / "out", DATA, start=save_model(model, tmp_path / "nan"))
     assert not (tmp_path / "out" / "model.safetensors").exists()
+    saved = read_json(tmp_path / "out" / "not_finite.json")
+    assert (saved["step"], saved["loss"], [row["id"] for row in saved["rows"]]) == (1, "nan", order[:4])
+    ids = {example.id: example.input_ids.tolist() for example in flat_data().examples}
+    assert all(row["input_ids"] == ids[row["id"]] for row in saved["rows"])
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_a_loss_that_becomes_infinite_names_the_batch_of_that_step(start, tmp_path, monkeypatch, halves):
+    """The third step's batch, whose loss a trainer is made to lose: its rows are written, and the step is not taken."""
+    import trl
+
+    true, calls = trl.SFTTrainer.compute_loss, []
+
+    def infinite(self, model, inputs, *arguments, **named):
+        calls.append(inputs["input_ids"].shape)
+        loss = true(self, model, inputs, *arguments, **named)
+        return loss * float("inf") if self.state.global_step == 2 else loss
+
+    monkeypatch.setattr(trl.SFTTrainer, "compute_loss", infinite)
+    with pytest.raises(WorkbookError, match="loss is inf at step 3"):
+        train(SHORT, 0, tmp_path, DATA, start=start, speed=Speed(halves=halves, all_logits=True))
+    order = [row["id"] for row in one_epoch([{"id": e.id, "input_ids": e.input_ids} for e in flat_data().examples], 4, 0)]
+    assert [row["id"] for row in read_json(tmp_path / "not_finite.json")["rows"]] == order[8:12]
+    assert len(calls) == (6 if halves else 3)
 
 
 def test_what_is_prepared_trains_as_what_is_in_memory(start, tmp_path):
@@ -175,6 +204,60 @@ def test_what_is_prepared_trains_as_what_is_in_memory(start, tmp_path):
     prepare(lambda begin: TrajectoryStream(tmp_path / "none.json", begin), tokenizer, tmp_path / "empty", Plan.of(size))
     with pytest.raises(DataError, match="no training example is left"):
         train(size, 3, tmp_path / "out", Prepared(tmp_path / "empty"), start=start)
+
+
+def test_a_checkpoint_in_half_precision_is_trained_in_float32(start, tmp_path):
+    """OPT's weights are float16 on the hub; AdamW's small steps would be lost in them."""
+    model, _ = load_start(start)
+    model.half().save_pretrained(tmp_path / "half")
+    assert load_start(tmp_path / "half")[0].dtype == torch.float32
+
+
+def test_a_folder_as_the_hub_has_it_is_a_start(start, tmp_path):
+    """facebook/opt-350m, downloaded: weights in pytorch_model.bin and half precision, a tokenizer of its own."""
+    model, _ = load_start(start)
+    folder, words = tmp_path / "opt-350m", load_small_tokenizer()
+    words.add_tokens(["Skylark"])
+    words.save_pretrained(folder)
+    model.half().config.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    found, tokenizer = load_start(folder)
+    assert found.dtype == torch.float32 and len(tokenizer) == len(load_small_tokenizer()) + 1
+    assert tokenizer.chat_template == CHAT_TEMPLATE
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name].float()), name
+
+
+def test_the_hub_s_two_files_of_opt_s_tokenizer_are_read_as_opt_s_own(start, tmp_path):
+    if "TOOLBENCH_DIR" not in os.environ:
+        pytest.skip("TOOLBENCH_DIR is not set: it names a folder with ToolBench's files")
+    files = Path(os.environ["TOOLBENCH_DIR"]) / "opt_tokenizer"
+    model, _ = load_start(start)
+    model.save_pretrained(tmp_path)
+    shutil.copy(files / "gpt2-vocab.json", tmp_path / "vocab.json")
+    shutil.copy(files / "gpt2-merges.txt", tmp_path / "merges.txt")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "GPT2Tokenizer", "bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "<pad>", '
+        '"add_prefix_space": false, "errors": "replace"}'
+    )
+    tokenizer, ours = load_start(tmp_path)[1], load_opt_tokenizer(files / "gpt2-vocab.json", files / "gpt2-merges.txt")
+    rows = gold_trajectories(build_world(), 3, "toolbench")
+    for theirs, expected in zip(flatten_all(rows, tokenizer).examples, flatten_all(rows, ours).examples, strict=True):
+        assert theirs.input_ids.tolist() == expected.input_ids.tolist() and theirs.labels.tolist() == expected.labels.tolist()
+
+
+def test_a_shard_in_which_nothing_is_supervised_is_passed_over(start, tmp_path):
+    """Rows that end before an assistant speaks leave a shard without an example; training goes from the one before to the one after."""
+    file = write_rows(tmp_path / "rows.json", gold_trajectories(build_world(), 8, "toolbench"))
+    rows = read_json(file)
+    for row in rows[4:6]:
+        row["conversations"] = row["conversations"][:2]
+    file.write_text(json.dumps(rows))
+    size, tokenizer = replace(SHORT, max_length=700, truncation="shorten", batch_size=2), load_small_tokenizer()
+    prepare(lambda begin: TrajectoryStream(file, begin), tokenizer, tmp_path / "prepared", replace(Plan.of(size), shard=2))
+    assert [shard["examples"] for shard in read_json(tmp_path / "prepared" / "manifest.json")["shards"]] == [2, 2, 0, 2]
+    record = train(size, 0, tmp_path / "out", Prepared(tmp_path / "prepared"), start=start, save_every=10)
+    assert (record.examples, record.steps, len(record.refused)) == (6, 3, 2)
 
 
 def test_full_says_what_data_it_needs(monkeypatch):

@@ -3,16 +3,12 @@
 A query's random numbers depend on the seed, the query and the step only (``Conversation.turn_seed``), so who plays it does not matter.
 """
 
-import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+from toolslm_helpers.training.processes import process
+
 T = TypeVar("T")
-
-
-def process() -> tuple[int, int]:
-    """(this process's number from 0, how many there are), as ``accelerate launch`` and ``torchrun`` say it; (0, 1) without them."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def share(items: Sequence[T]) -> Sequence[T]:

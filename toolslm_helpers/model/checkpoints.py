@@ -72,10 +72,11 @@ def load_model(name: str | Path) -> tuple["OPTForCausalLM", "PreTrainedTokenizer
         )
     disable_progress_bar()  # four megabytes need none
     try:
-        model = OPTForCausalLM.from_pretrained(path).eval()
+        model = OPTForCausalLM.from_pretrained(path, dtype="float32").eval()  # what the hub holds in half precision, too
     except Exception as error:  # safetensors, json and transformers each raise their own
         raise WorkbookError(f"{path}: damaged checkpoint ({error}). Fetch or make it again.") from error
-    tokenizer = AutoTokenizer.from_pretrained(path) if (path / "tokenizer.json").is_file() else load_small_tokenizer()
+    own = any((path / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    tokenizer = AutoTokenizer.from_pretrained(path) if own else load_small_tokenizer()
     return model, tokenizer
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from toolslm_helpers.files import DataError, read_json
 from toolslm_helpers.text.flatten import FlatExample, Refused
+from toolslm_helpers.training.order import FILLER, filler_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -151,8 +152,12 @@ class Prepared(Sequence[FlatExample]):
         text = "" if self._tokenizer is None else self._tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return FlatExample(name, ids, mask, roles, text, int(slice_of("cut", k, k + 1)[0]))
 
-    def rows(self, batch: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
-        """{"place": of examples} -> {"input_ids", "labels"}: what ``datasets.Dataset.with_transform`` asks for."""
-        examples = [self[place] for place in batch["place"]]
-        ids = [example.input_ids.astype(np.int64) for example in examples]  # a copy: torch wants to write
-        return {"input_ids": ids, "labels": [example.labels for example in examples]}
+    def rows(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        """{"place": of examples} -> {"input_ids", "labels", "place"}: what ``datasets.Dataset.with_transform`` asks for."""
+        found = [filler_row() if place == FILLER else self._row(place) for place in batch["place"]]
+        return {name: [row[name] for row in found] for name in ("input_ids", "labels", "place")}
+
+    def _row(self, place: int) -> dict[str, Any]:
+        example = self[place]
+        ids = example.input_ids.astype(np.int64)  # a copy: torch wants to write
+        return {"input_ids": ids, "labels": example.labels, "place": place}
