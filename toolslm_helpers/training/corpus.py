@@ -14,7 +14,8 @@ from toolslm_helpers.data.records import Message
 from toolslm_helpers.data.values import sentence, spoken
 from toolslm_helpers.data.wording import TRAINING, Need, phrase, planned
 from toolslm_helpers.data.words import article
-from toolslm_helpers.training.lookups import dictionary, entry_name, errands, forms
+from toolslm_helpers.training.errands import errands
+from toolslm_helpers.training.lookups import dictionary, entry_name, forms
 from toolslm_helpers.training.texts import (
     Text,
     asked_as,

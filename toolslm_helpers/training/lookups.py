@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass, replace
 
 from toolslm_helpers.data.tools import EXTRA_TYPES, describe, name_api
-from toolslm_helpers.data.values import draw_extra_value, sentence
-from toolslm_helpers.data.wording import Need, planned, stated
+from toolslm_helpers.data.values import draw_extra_value
+from toolslm_helpers.data.wording import Need, stated
 from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, article
 from toolslm_helpers.training.texts import (
     Text,
@@ -20,8 +20,6 @@ from toolslm_helpers.training.texts import (
     draw_attribute,
     draw_attributes,
     draw_kind,
-    next_of,
-    training_value,
 )
 
 
@@ -40,7 +38,7 @@ def _fields(rng: random.Random, kind: str, extra: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """One entry of a dictionary: what it tells of what, its name, the field for the entity, and a further field that it may have."""
 
     attribute: str
@@ -50,7 +48,13 @@ class _Entry:
     extra: str | None
     required: bool
 
+    @property
+    def meaning(self) -> tuple[str, str]:
+        """What it tells, of what kind of thing."""
+        return self.attribute, self.kind
+
     def line(self, rng: random.Random) -> str:
+        """Its line in a dictionary: description, name, fields with their types."""
         described = describe(rng, self.attribute, self.kind, self.extra, self.required).rstrip(".")
         kind = "integer" if EXTRA_TYPES.get(self.extra or "") == "number" else "string"
         extra = f", {self.extra}:{kind}{'' if self.required else '?'}" if self.extra else ""
@@ -65,10 +69,10 @@ class _Entry:
         return {self.field: entity, self.extra: value}, (form.format(value),)
 
 
-def _entry(rng: random.Random, attribute: str, kind: str) -> _Entry:
+def draw_entry(rng: random.Random, attribute: str, kind: str) -> Entry:
     field = rng.choice((kind, kind, f"{kind}_name", "name", coined_word(rng)))
     extra = rng.choice(EXTRA_PARAMETERS)[0] if rng.random() < 0.35 else None
-    return _Entry(attribute, kind, entry_name(rng, attribute, kind), field, extra, extra is not None and rng.random() < 0.6)
+    return Entry(attribute, kind, entry_name(rng, attribute, kind), field, extra, extra is not None and rng.random() < 0.6)
 
 
 def dictionary(rng: random.Random) -> Text:
@@ -76,7 +80,7 @@ def dictionary(rng: random.Random) -> Text:
     name, copied to the letter, and mostly its fields, filled in; or it says what is missing, or that no entry tells it. Of two entries
     that tell the same the first counts, until the question rules it out."""
     kind, other = draw_kind(rng), draw_kind(rng)
-    entries = [_entry(rng, a, other if rng.random() < 0.25 else kind) for a, _ in draw_attributes(rng, rng.randint(2, 4))]
+    entries = [draw_entry(rng, a, other if rng.random() < 0.25 else kind) for a, _ in draw_attributes(rng, rng.randint(2, 4))]
     if rng.random() < 0.4:
         twin = rng.choice(entries)
         entries.append(replace(twin, name=entry_name(rng, twin.attribute, twin.kind), field=rng.choice((twin.kind, "name"))))
@@ -86,10 +90,10 @@ def dictionary(rng: random.Random) -> Text:
     )
 
 
-def _looked_up(rng: random.Random, entries: list[_Entry]) -> tuple[str, str]:
+def _looked_up(rng: random.Random, entries: list[Entry]) -> tuple[str, str]:
     """One request for something that an entry tells, or nearly, and the answer."""
     drawn, entity = rng.choice(entries), coined_name(rng)
-    entry, *twins = [other for other in entries if (other.attribute, other.kind) == (drawn.attribute, drawn.kind)]
+    entry, *twins = [other for other in entries if other.meaning == drawn.meaning]
     filled, said = entry.filled(rng, entity)
     draw = rng.random()
     if draw < 0.12:  # something else is needed, now and then by its modifier only
@@ -114,76 +118,6 @@ def _looked_up(rng: random.Random, entries: list[_Entry]) -> tuple[str, str]:
         entry = twins[0]
     answer = f"{stated(need)}\nEntry: {entry.name}"
     return asked_as(rng, need) + ruled_out, f"{answer}\nFields: {json.dumps(filled)}" if draw < 0.9 else answer
-
-
-def errands(rng: random.Random) -> Text:
-    """A dictionary, and requests for one to three things that its entries tell, some of which are known already: the answer states what
-    is needed next and fills in the entry for it, or says that this is all. Where one thing leads to the other, the way there comes
-    first, and the name that was found goes into what comes next."""
-    kind = draw_kind(rng)
-    attributes = dict(draw_attributes(rng, rng.randint(2, 4)))
-    entries = [_entry(rng, attribute, kind) for attribute in attributes]
-    chain: list[_Entry] = []
-    if rng.random() < 0.5 and (via := draw_attribute(rng)[0].split()[-1]) not in attributes and via != kind:
-        last, attributes[via] = draw_attribute(rng), "p"
-        if last[0] not in attributes:
-            attributes[last[0]] = last[1]
-            chain = [replace(_entry(rng, via, kind), extra=None, required=False), _entry(rng, last[0], via)]
-    entries += chain
-    if rng.random() < 0.3:
-        twin = rng.choice(entries)
-        entries.append(replace(twin, name=entry_name(rng, twin.attribute, twin.kind), field=rng.choice((twin.kind, "name"))))
-    rng.shuffle(entries)
-    context = "\n".join(entry.line(rng) for entry in entries)
-    first_of = {(e.attribute, e.kind): e for e in reversed(entries)}  # of two entries that tell the same the first counts
-    chain = [first_of[e.attribute, e.kind] for e in chain]
-    return Text(
-        context, tuple(_errand(rng, entries, list(first_of.values()), chain, attributes) for _ in range(rng.randint(2, 4)))
-    )
-
-
-def _errand(
-    rng: random.Random, entries: list[_Entry], choice: list[_Entry], chain: list[_Entry], kinds: dict[str, str]
-) -> tuple[str, str]:
-    """One request over ``choice``, or along the ``chain``, with what is known of it, and what to look up next."""
-    steps: list[tuple[_Entry, Need, object]] = []  # entry, need, and the value that it will tell
-    fills: list[dict[str, object]] = []
-    chained = bool(chain) and rng.random() < 0.5
-    for entry in chain if chained else rng.sample(choice, min(len(choice), rng.choice((1, 2, 2, 3)))):
-        entity = coined_name(rng)
-        if steps and (chained or (entry.kind == steps[-1][0].kind and rng.random() < 0.3)):
-            entity = str(steps[-1][2]) if chained else steps[-1][1].entity
-        filled, said = entry.filled(rng, entity)
-        fills.append(filled)
-        value_kind = "p" if chained and not steps else kinds[entry.attribute]
-        steps.append((entry, Need(entry.attribute, entry.kind, entity, said), training_value(rng, value_kind)))
-    needs = [need for _, need, _ in steps]
-    asked = (
-        [Need(needs[1].attribute, needs[0].kind, needs[0].entity, needs[1].extras, via=needs[0].attribute)] if chained else needs
-    )
-    known, in_words, plan = rng.randint(0, len(steps)), rng.random() < 0.5, planned(*needs, chained=chained)
-    lines = [asked_as(rng, *asked), *([plan] if known and rng.random() < 0.7 else [])]
-    for _, need, value in steps[:known]:
-        beside = {rng.choice(list(kinds)): training_value(rng, rng.choice("nmdp"))} if rng.random() < 0.5 else {}
-        record = list(({need.attribute: value} | {a: v for a, v in beside.items() if a != need.attribute}).items())
-        rng.shuffle(record)
-        lines += (
-            [sentence(need.attribute, need.entity, value)]
-            if in_words
-            else [stated(need), json.dumps({a.replace(" ", "_"): v for a, v in record})]
-        )
-    answer = next_of(plan, needs, known)
-    if known == len(steps):
-        return "\n".join(lines), answer
-    (entry, need, _), filled = steps[known], fills[known]
-    twins = [e for e in entries if (e.attribute, e.kind) == (entry.attribute, entry.kind) and e is not entry]
-    if rng.random() < (0.5 if twins else 0.08):
-        lines.append(f"Not {entry.name}.")
-        if not twins:
-            return "\n".join(lines), f"{stated(need)} No entry tells it."
-        entry, answer = twins[0], stated(need)
-        filled = {entry.field: need.entity} | {name: value for name, value in filled.items() if name == entry.extra}
-    return "\n".join(lines), f"{answer}\nEntry: {entry.name}\nFields: {json.dumps(filled)}"
 
 
 def forms(rng: random.Random) -> Text:
