@@ -124,8 +124,8 @@ def batches_from(
     """
     from torch.utils.data import DataLoader
 
-    groups = itertools.islice(itertools.count(step // GROUP), 1_000_000)
-    loader = DataLoader(_Groups(stage, tokenizer, seed, documents), batch_size=None, sampler=groups, num_workers=workers)
+    groups, made = itertools.count(step // GROUP), _Groups(stage, tokenizer, seed, documents)
+    loader = DataLoader(made, batch_size=None, sampler=groups, num_workers=workers)
     return itertools.islice(itertools.chain.from_iterable(loader), step % GROUP, None)
 
 
