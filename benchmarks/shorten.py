@@ -5,8 +5,8 @@
 The same model plays the same queries of the embedded world with fewer positions than it was trained with. Three things may become of a prompt
 that leaves too little room for a turn: the episode ends ("refuse"), the prompt loses its beginning ("left"), or it is shortened ("shorten").
 With --more-apis, as many APIs of other queries are offered beside a query's own, so that some must be dropped. Nobody tells which API is
-needed: how often a needed one goes is counted. Writes docs/results/shorten.json; with --queries (a set) it is a trial, and its record stays
-in the output folder.
+needed: how often a needed one goes is counted. Writes docs/results/shorten.json; with another number of queries a set, another model or other
+lengths it is a trial, and its record stays in the output folder.
 """
 
 import argparse
@@ -30,6 +30,9 @@ from toolslm_helpers.model.checkpoints import checkpoint_path, load_model
 from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.text.shorten import Shortened
+
+
+LENGTHS, MORE_APIS, QUERIES = [300, 400], [0, 6], 50
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,9 @@ def play(way: str, model, tokenizer, world: World, queries: Sequence[WorldQuery]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[300, 400])
-    parser.add_argument("--more-apis", type=int, nargs="+", default=[0, 6])
-    parser.add_argument("--queries", type=int, help="a set, for a trial; all without it")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
+    parser.add_argument("--more-apis", type=int, nargs="+", default=MORE_APIS)
+    parser.add_argument("--queries", type=int, default=QUERIES, help="of each set")
     parser.add_argument("--model", default="sft")
     parser.add_argument("--size", default="tiny")
     parser.add_argument("--seed", type=int, default=0)
@@ -121,7 +124,8 @@ def main() -> None:
         "size": size.name, "seed": asked.seed, "temperature": size.temperature, "max_iterations": size.max_iterations,
         "weights": weights_hash(checkpoint / "model.safetensors"), "prompts": prompts_hash(world, queries, size.rendering),
     }  # fmt: skip
-    path = (asked.output if asked.queries or asked.model != "sft" else results_folder()) / "shorten.json"
+    recorded = (asked.queries, asked.lengths, asked.more_apis, asked.model) == (QUERIES, LENGTHS, MORE_APIS, "sft")
+    path = (results_folder() if recorded else asked.output) / "shorten.json"
     print(f"Recorded in {atomic_write_json(path, provenance() | whole | {'runs': runs})}")
 
 
