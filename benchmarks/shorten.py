@@ -31,7 +31,6 @@ from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import get_size
 from toolslm_helpers.text.shorten import Shortened
 
-
 LENGTHS, MORE_APIS, QUERIES = [300, 400], [0, 6], 50
 
 
