@@ -16,14 +16,25 @@ from toolslm_helpers.data.queries import test_queries
 from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.evaluation.judges import ExactJudge
 from toolslm_helpers.evaluation.statistics import wilson
+from toolslm_helpers.files import WorkbookError
 from toolslm_helpers.model.checkpoints import load_model
 from toolslm_helpers.sizes import get_size
 
 
 def said_freely(world: World) -> list[WorldQuery]:
-    """The queries of the file, with its words in place of their own. Raises KeyError for an id that no test query has."""
+    """The queries of the file, with its words in place of their own.
+
+    Raises WorkbookError for an id that no test query has, and for words that leave out a name or a value of their query: the world has
+    changed since they were written.
+    """
     texts = tomllib.loads(Path(__file__).with_name("free_wording.toml").read_text(encoding="utf-8"))
     known = {query.query.query_id: query for name in SETS for query in test_queries(world, name)}
+    for query_id, text in texts.items():
+        if int(query_id) not in known or not all(value in text for value in known[int(query_id)].values):
+            asked = known[int(query_id)].query.query if int(query_id) in known else "no test query has this id"
+            raise WorkbookError(
+                f"free_wording.toml: {query_id} = {text!r} does not say what its query does ({asked}). Write it anew."
+            )
     chosen = [(known[int(query_id)], text) for query_id, text in texts.items()]
     return [replace(query, query=query.query.model_copy(update={"query": text})) for query, text in chosen]
 
