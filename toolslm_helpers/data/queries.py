@@ -14,9 +14,9 @@ from functools import lru_cache
 from toolslm_helpers.data.goals import Call, Fact, Goal, PlanStep, WorldQuery
 from toolslm_helpers.data.records import Query
 from toolslm_helpers.data.tools import LASTING_FAULTS, WorldApi
-from toolslm_helpers.data.values import draw_extra_value, spoken
+from toolslm_helpers.data.values import draw_extra_value, said_as, spoken
 from toolslm_helpers.data.wording import HELD_OUT, TRAINING, Need, request
-from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, SEEN_THEMES, UNSEEN_THEMES, coin_name
+from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, UNSEEN_THEMES, coin_name
 from toolslm_helpers.data.world import SETS, World
 from toolslm_helpers.files import WorkbookError
 
@@ -134,8 +134,7 @@ class QueryDrawer:
                 value = draw_extra_value(rng, api.extra, held_out)
                 if api.maximum is not None and rng.random() < 0.6:
                     value = rng.randint(2, api.maximum)
-                form = rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == api.extra])
-                argument, said = {api.extra: value}, (form.format(value),)
+                argument, said = {api.extra: value}, (said_as(rng, api.extra, value),)
             wants.append(_Want(api, entity, argument, said))
         if chained and wants[0].api.extra_required:
             raise _Unsuitable

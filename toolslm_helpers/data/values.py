@@ -49,6 +49,11 @@ def draw_extra(rng: random.Random, held_out: bool) -> tuple[str, object, str]:
     return name, value, form.format(value)
 
 
+def said_as(rng: random.Random, name: str, value: object) -> str:
+    """How a request says the value of a further parameter that is chosen already: ("year", 1987) -> "in the year 1987"."""
+    return rng.choice([form for other, _, form in EXTRA_PARAMETERS if other == name]).format(value)
+
+
 def draw_extra_value(rng: random.Random, name: str, held_out: bool) -> object:
     """A value for the further parameter of that name; open vocabulary (zones, groups, currencies, lines) follows the split."""
     ranges = {"year": (1950, 2029), "days": (2, 60), "limit": (2, 99), "version": (2, 30), "hour": (1, 23), "level": (2, 99),

@@ -9,11 +9,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from toolslm_helpers.data.names import FINISH, own_description
 from toolslm_helpers.data.prompt import search_prompt, system_prompt, user_prompt
 from toolslm_helpers.data.records import Function, Message, Trajectory
+from toolslm_helpers.data.trees import PlayedStep
 
 Rendering = Literal["compact", "toolbench"]
 
@@ -126,18 +127,7 @@ def prompt_messages(
     )
 
 
-class TriedStep(Protocol):
-    """A call that was tried, and what came back (``agent.episode.Step`` is one)."""
-
-    @property
-    def action(self) -> str: ...
-    @property
-    def action_input(self) -> str: ...
-    @property
-    def observation(self) -> str: ...
-
-
-def diversity_text(tried: Sequence[TriedStep], observation: str, rendering: Rendering) -> str:
+def diversity_text(tried: Sequence[PlayedStep], observation: str, rendering: Rendering) -> str:
     """The user turn by which a search asks for another action than those already ``tried`` in the same state.
 
     ``observation`` is what the state last saw, "" at the start; ToolBench's rendering repeats it. The compact one is a line.

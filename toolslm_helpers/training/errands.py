@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from toolslm_helpers.data.values import sentence
 from toolslm_helpers.data.wording import Need, planned, stated
-from toolslm_helpers.training.lookups import Entry, draw_entry, entry_name
+from toolslm_helpers.training.lookups import Entry, draw_entry
 from toolslm_helpers.training.texts import (
     Text,
     asked_as,
@@ -59,8 +59,7 @@ def errands(rng: random.Random) -> Text:
             chain = [replace(draw_entry(rng, via, kind), extra=None, required=False), draw_entry(rng, attribute, via)]
     entries += chain
     if rng.random() < 0.3:
-        twin = rng.choice(entries)
-        entries.append(replace(twin, name=entry_name(rng, twin.attribute, twin.kind), field=rng.choice((twin.kind, "name"))))
+        entries.append(rng.choice(entries).drawn_twin(rng))
     rng.shuffle(entries)
     context = "\n".join(entry.line(rng) for entry in entries)
     first_of = {entry.meaning: entry for entry in reversed(entries)}
@@ -89,8 +88,7 @@ def _errand(rng: random.Random, book: _Dictionary) -> tuple[str, str]:
         lines.append(f"Not {entry.name}.")
         if not twins:
             return "\n".join(lines), f"{stated(need)} No entry tells it."
-        answer, further = stated(need), {name: value for name, value in filled.items() if name == entry.extra}
-        entry, filled = twins[0], {twins[0].field: need.entity} | further
+        answer, entry, filled = stated(need), twins[0], twins[0].refilled(filled, need.entity)
     return "\n".join(lines), f"{answer}\nEntry: {entry.name}\nFields: {json.dumps(filled)}"
 
 

@@ -6,10 +6,11 @@ its fields filled with what was said; and sometimes nothing fits, or something i
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from toolslm_helpers.data.tools import EXTRA_TYPES, describe, name_api
-from toolslm_helpers.data.values import draw_extra_value
+from toolslm_helpers.data.values import draw_extra_value, said_as
 from toolslm_helpers.data.wording import Need, stated
 from toolslm_helpers.data.words import EXTRA_PARAMETERS, MODIFIERS, article
 from toolslm_helpers.training.texts import (
@@ -65,8 +66,15 @@ class Entry:
         if not self.extra or not (self.required or rng.random() < 0.5):
             return {self.field: entity}, ()
         value = draw_extra_value(rng, self.extra, False)
-        form = rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == self.extra])
-        return {self.field: entity, self.extra: value}, (form.format(value),)
+        return {self.field: entity, self.extra: value}, (said_as(rng, self.extra, value),)
+
+    def drawn_twin(self, rng: random.Random) -> "Entry":
+        """Another entry that tells the same, under another name."""
+        return replace(self, name=entry_name(rng, *self.meaning), field=rng.choice((self.kind, "name")))
+
+    def refilled(self, filled: Mapping[str, object], entity: str) -> dict[str, object]:
+        """Its fields, with what a twin's were ``filled`` with: the entity's first, then the further one."""
+        return {self.field: entity} | {name: value for name, value in filled.items() if name == self.extra}
 
 
 def draw_entry(rng: random.Random, attribute: str, kind: str) -> Entry:
@@ -82,8 +90,7 @@ def dictionary(rng: random.Random) -> Text:
     kind, other = draw_kind(rng), draw_kind(rng)
     entries = [draw_entry(rng, a, other if rng.random() < 0.25 else kind) for a, _ in draw_attributes(rng, rng.randint(2, 4))]
     if rng.random() < 0.4:
-        twin = rng.choice(entries)
-        entries.append(replace(twin, name=entry_name(rng, twin.attribute, twin.kind), field=rng.choice((twin.kind, "name"))))
+        entries.append(rng.choice(entries).drawn_twin(rng))
         rng.shuffle(entries)
     return Text(
         "\n".join(entry.line(rng) for entry in entries), tuple(_looked_up(rng, entries) for _ in range(rng.randint(3, 6)))
@@ -113,9 +120,7 @@ def _looked_up(rng: random.Random, entries: list[Entry]) -> tuple[str, str]:
         ruled_out = f"\nNot {entry.name}."
         if not twins:
             return asked_as(rng, need) + ruled_out, f"{stated(need)} No entry tells it."
-        filled[twins[0].field] = filled.pop(entry.field)
-        filled = dict(sorted(filled.items(), key=lambda item: item[0] == entry.extra))  # the entity's field stands first
-        entry = twins[0]
+        entry, filled = twins[0], twins[0].refilled(filled, entity)
     answer = f"{stated(need)}\nEntry: {entry.name}"
     return asked_as(rng, need) + ruled_out, f"{answer}\nFields: {json.dumps(filled)}" if draw < 0.9 else answer
 
@@ -137,7 +142,7 @@ def forms(rng: random.Random) -> Text:
         filled: dict[str, object] = {key: entity}
         if extra and (not fields.endswith("?") or rng.random() < 0.5):
             filled[extra] = draw_extra_value(rng, extra, False)
-            said = (rng.choice([form for name, _, form in EXTRA_PARAMETERS if name == extra]).format(filled[extra]),)
+            said = (said_as(rng, extra, filled[extra]),)
         missing = rng.choice(list(filled)) if rng.random() < 0.15 and not fields.endswith("?") else None
         need = Need(draw_attribute(rng)[0], kind, "" if missing == key else entity, () if missing else said)
         answer = json.dumps(filled) if missing is None else f"Please tell me the {missing.replace('_', ' ')}."
