@@ -1,10 +1,11 @@
-"""How opt-mini's shape and rates were chosen: short runs of both stages, one thing changed at a time, measured on fresh texts.
+"""How opt-mini's shape and rates were chosen: short runs of pre-training, one thing changed at a time, measured on fresh texts.
 
-    python benchmarks/sweep.py [--seeds 0 1] [--base-steps 300] [--instruct-steps 300] [--only width depth] [--output build/sweep]
+    python benchmarks/sweep.py [--seeds 0 1] [--steps 500] [--documents 8] [--only width depth] [--output build/sweep]
 
-Every run starts from its own random weights, goes through both stages of ``training.stages`` and answers the same fresh texts
-(``training.skills``). A run that is there already is not made again, so a stopped sweep goes on. Writes docs/results/sweep.json, and its
-table between the markers in docs/numbers.md (tests/test_readme.py holds the two together).
+Every run starts from its own random weights, goes through the first stage of ``training.stages`` with batches that suit two cores, and
+answers the same fresh texts (``training.skills``). After each run docs/results/sweep.json is written, and its table between the markers
+in docs/numbers.md (tests/test_readme.py holds the two together). A run that the record holds is not made again, so a stopped sweep goes
+on, on another machine too; a run that was stopped half-way goes on from its last save in the output folder.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from toolslm_helpers.evaluation.recorded import results_folder
 from toolslm_helpers.files import atomic_write_json, atomic_write_text, read_json, repository_root
 from toolslm_helpers.model.checkpoints import OPT_MINI, load_model, new_model, save_model
 from toolslm_helpers.results import provenance, replace_block
@@ -22,7 +24,7 @@ from toolslm_helpers.text.tokenizer import load_small_tokenizer, train_small_tok
 from toolslm_helpers.training.skills import measure_skills
 from toolslm_helpers.training.stages import STAGES, run_stage, tokenizer_texts
 
-# What is changed -> {its value: (changes of opt-mini's configuration, factor of Muon's rate, share of the steps)}
+# What is changed -> {its value: (changes of opt-mini's configuration, factor of Muon's rate, factor of the steps)}
 VARIANTS = {
     "width": {
         "128": ({"hidden_size": 128, "num_attention_heads": 4, "ffn_dim": 512, "word_embed_proj_dim": 64}, 1, 1),
@@ -35,6 +37,7 @@ VARIANTS = {
     "norm": {"before": ({"do_layer_norm_before": True}, 1, 1)},
 }
 BEGIN, END = "<!-- sweep: written by benchmarks/sweep.py -->", "<!-- /sweep -->"
+STEPS, DOCUMENTS = 500, 8  # of the record: what two cores do in minutes
 AS_SHIPPED = ("as shipped", "", ({}, 1.0, 1.0))
 
 
@@ -50,52 +53,51 @@ def start_of(folder: Path, seed: int, changes: dict) -> Path:
     return folder
 
 
-def run(folder: Path, what: str, value: str, variant: tuple, seed: int, steps: dict[str, int]) -> dict:
-    """One run, or what an earlier one of the same kind found."""
-    changes, factor, share = variant
-    planned = {name: max(1, round(count * share)) for name, count in steps.items()}
-    folder = folder / f"{what} {value} {seed}".replace(" ", "_").replace("/", "-")
-    if (folder / "result.json").is_file() and (found := read_json(folder / "result.json"))["steps"] == planned:
-        return found
-    before, seconds, tokens = start_of(folder / "start", seed, changes), 0.0, 0
-    for name in ("base", "instruct"):
-        stage = replace(STAGES[name], matrix_rate=STAGES[name].matrix_rate * factor)
-        record = run_stage(
-            stage, folder / name, seed, steps=planned[name], start=before, on_step=report(f"{what} {value} {name}")
-        )
-        load_model(before)[1].save_pretrained(folder / name)
-        before, seconds, tokens = folder / name, seconds + record["seconds"], tokens + record["tokens"]
-    model, tokenizer = load_model(before)
+def run(folder: Path, what: str, value: str, variant: tuple, seed: int, steps: int, documents: int) -> dict:
+    """One run: what it cost and what the model can do afterwards."""
+    changes, factor, longer = variant
+    folder = folder / f"{what} {value} {seed} {steps} {documents}".replace(" ", "_").replace("/", "-")
+    start = start_of(folder / "start", seed, changes)
+    stage = replace(STAGES["base"], matrix_rate=STAGES["base"].matrix_rate * factor)
+    made = run_stage(
+        stage, folder / "base", seed, round(steps * longer), start, documents, save_every=50, on_step=report(f"{what} {value}")
+    )
+    load_model(start)[1].save_pretrained(folder / "base")
+    model, tokenizer = load_model(folder / "base")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    skills = measure_skills(model, tokenizer, chat=True)
-    result = {
-        "what": what, "value": value, "seed": seed, "parameters": sum(p.numel() for p in model.parameters()),
-        "steps": planned, "tokens": tokens, "seconds": round(seconds), "final_loss": record["curve"][-1][1],
-        "device": record["device"], "versions": record["versions"],
+    skills = measure_skills(model, tokenizer, chat=False)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()), "tokens": made["tokens"], "seconds": round(made["seconds"]),
+        "final_loss": made["curve"][-1][1],
         "skills": {name: {"answers": s.answers, "right": s.right, "nats": round(s.nats, 3)} for name, s in skills.items()},
     }  # fmt: skip
-    atomic_write_json(folder / "result.json", result)
-    return result
+
+
+def identity(what: str, value: str, seed: int, steps: int, documents: int) -> dict:
+    """What makes a run the same run; ``steps`` are those of a run in which they are not what is changed."""
+    return {"what": what, "value": value, "seed": seed, "steps": steps, "documents": documents}
 
 
 def table(record: dict) -> str:
-    """The record in Markdown: a row a variant, means over the seeds; of a skill the share of answers given whole."""
+    """The record in Markdown: a row a variant, means over its seeds; nats of a whole answer, and the share of answers given whole."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for found in record["runs"]:
         groups.setdefault((found["what"], found["value"]), []).append(found)
-    skills = list(record["runs"][0]["skills"])
-    lines = [f"| what | value | parameters | million tokens | minutes | loss | {' | '.join(skills)} | nats an answer |"]
-    lines.append("|---" * (len(skills) + 7) + "|")
+    lines = ["| what | value | parameters | million tokens | minutes | loss | nats an answer | (seed by seed) | answers whole |"]
+    lines.append("|---" * 9 + "|")
     for (what, value), runs in groups.items():
-        rates = [statistics.mean(r["skills"][k]["right"] / r["skills"][k]["answers"] for r in runs) for k in skills]
-        nats = statistics.mean(sum(s["nats"] for s in r["skills"].values()) / len(skills) for r in runs)
+        skills = [[skill for skill in run["skills"].values()] for run in runs]
+        nats = [statistics.mean(skill["nats"] for skill in some) for some in skills]
+        whole = statistics.mean(skill["right"] / skill["answers"] for some in skills for skill in some)
         lines.append(
             f"| {what} | {value} | {runs[0]['parameters']:,} | {statistics.mean(r['tokens'] for r in runs) / 1e6:.1f} | "
             f"{statistics.mean(r['seconds'] for r in runs) / 60:.1f} | {statistics.mean(r['final_loss'] for r in runs):.3f} | "
-            f"{' | '.join(f'{rate:.0%}' for rate in rates)} | {nats:.2f} |"
+            f"{statistics.mean(nats):.2f} | {', '.join(f'{x:.2f}' for x in nats)} | {whole:.1%} |"
         )
-    made = f"Seeds {', '.join(map(str, record['seeds']))}; steps {record['steps']['base']} and {record['steps']['instruct']} where nothing "
-    made += f"else is said; commit `{record['commit']}`, {record['device']}, torch {record['versions']['torch']}."
+    first, commits = record["runs"][0], sorted({run["commit"] for run in record["runs"]})
+    made = f"Pre-training from random weights, {first['steps']} steps of {first['documents']} documents where nothing else is said; seeds "
+    made += f"{', '.join(map(str, sorted({run['seed'] for run in record['runs']})))}; commit {', '.join(f'`{one}`' for one in commits)}, "
+    made += f"{first['device']}, torch {first['versions']['torch']}."
     return "\n".join([BEGIN, "", *lines, "", made, "", END])
 
 
@@ -110,27 +112,30 @@ def report(label: str):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--base-steps", type=int, default=300)
-    parser.add_argument("--instruct-steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--documents", type=int, default=DOCUMENTS, help="a step")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--output", type=Path, default=repository_root() / "build" / "sweep")
     asked = parser.parse_args()
-    steps = {"base": asked.base_steps, "instruct": asked.instruct_steps}
+    usual = (asked.steps, asked.documents) == (STEPS, DOCUMENTS)
+    source = provenance()  # before the record changes: files that it writes are not what it was made from
+    file = (results_folder() if usual else asked.output) / "sweep.json"
+    runs = read_json(file)["runs"] if file.is_file() else []
     planned = [AS_SHIPPED] + [(what, value, variant) for what in asked.only for value, variant in VARIANTS[what].items()]
-    runs = []
+    order = [(what, value) for what, value, _ in [AS_SHIPPED] + [(w, v, None) for w in VARIANTS for v in VARIANTS[w]]]
     for seed in asked.seeds:
         for what, value, variant in planned:
-            runs.append(run(asked.output, what, value, variant, seed, steps))
-    record = provenance() | {
-        "device": runs[0]["device"],
-        "versions": runs[0]["versions"],
-    }  # where the runs were made, not the table
-    record |= {"seeds": asked.seeds, "steps": steps, "runs": runs}
-    atomic_write_json(repository_root() / "docs" / "results" / "sweep.json", record)
-    page = repository_root() / "docs" / "numbers.md"
-    text = page.read_text(encoding="utf-8")
-    atomic_write_text(page, replace_block(text, table(record)))
-    print(table(record))
+            wanted = identity(what, value, seed, asked.steps, asked.documents)
+            if any(wanted.items() <= found.items() for found in runs):
+                continue
+            found = run(asked.output, what, value, variant, seed, asked.steps, asked.documents)
+            runs.append(wanted | source | found)
+            runs.sort(key=lambda found: (order.index((found["what"], found["value"])), found["seed"]))
+            atomic_write_json(file, {"runs": runs})
+            if usual:
+                page = repository_root() / "docs" / "numbers.md"
+                atomic_write_text(page, replace_block(page.read_text(encoding="utf-8"), table({"runs": runs})))
+    print(table({"runs": runs}))
 
 
 if __name__ == "__main__":
