@@ -189,8 +189,8 @@ EXERCISES = (
     Exercise(
         id="08.7", title="What saves a small gradient?", kind="predict", difficulty=3, importance=4, minutes=6,
         name="in_half_precision",
-        shown='`{"survives": ..., "scale": ..., "largest": ...}`: does 1e-9 become anything but 0 in float16 (True or False); the smallest power of two that lifts it to '
-        "2**-14; the largest gradient that this scale leaves finite (largest number of float16: 65,504)",
+        shown='`{"survives": ..., "scale": ..., "largest": ...}`: does 1e-9 become anything but 0 in float16 (True or False); the smallest '
+        "power of two that lifts it to 2**-14; the largest gradient that this scale leaves finite (float16's largest number is 65,504)",
         hints=(
             "Below half of 2**-24, which is 3e-8, float16 has nothing but 0. Multiplying by a power of two moves a number and loses nothing.",
             "2**-14 is about 6.1e-5. 6.1e-5 / 1e-9 is about 61,000: which power of two is the next larger one? Then 65,504 divided by it.",
