@@ -50,7 +50,7 @@ def test_without_clicks_lines_of_text_and_one_figure_at_the_end(capsys):
     assert (shown, updates, len(screen.shown), screen.updates) == (0, 0, 1, 0)
     assert (
         len(lines) == LINES
-        and lines[0].startswith("step    40 of 400   loss  0.167   about")
+        and lines[0].startswith("step    40 of 400   loss up to step 30: 0.167   about")
         and lines[-1].endswith("0.0 minutes left")
     )
 

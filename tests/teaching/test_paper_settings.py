@@ -28,6 +28,7 @@ def test_the_paper_s_values_are_the_paper_s(tmp_path):
 def test_every_row_says_what_it_does_and_every_difference_why(tmp_path):
     rows = rows_of(SMOKE, tmp_path)
     assert all(row.does for row in rows.values()) and all(row.why for row in rows.values() if row.differs)
+    assert (rows["optimiser"].here, rows["schedule"].here) == ("AdamW", "linear, to 0")
     assert (rows["training examples"].here, rows["optimiser steps"].here) == ("158", "20")
     assert "226 times smaller" in rows["model"].why
 

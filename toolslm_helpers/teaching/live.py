@@ -40,7 +40,8 @@ class LiveCurve:
                 self._show(self.points)
         elif step % max(LOG_EVERY, steps // LINES) == 0:
             left = (time.perf_counter() - self._began) / step * (steps - step)
-            print(f"step {step:5,} of {steps:,}   loss {self.points[-1][1]:6.3f}   about {left / 60:4.1f} minutes left")
+            at, value = self.points[-1]
+            print(f"step {step:5,} of {steps:,}   loss up to step {at:,}: {value:.3f}   about {left / 60:.1f} minutes left")
 
     def finish(self, curve: Sequence[Sequence[float]]) -> None:
         """The run is over: its whole ``curve``, (step, loss, ...) each."""

@@ -3,6 +3,7 @@
 The paper's values that a ``Size`` has come from size ``full``, which is the paper's; what the paper does not say is called "not stated".
 """
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from toolslm_helpers.model.counting import OPT_350M, total_parameters
@@ -46,16 +47,15 @@ def _what_is_read(size: Size, parameters: int, examples: int, steps: int) -> lis
 
 
 def _how_it_moves(size: Size, settings: "SFTConfig") -> list[HyperparameterRow]:
-    optimiser = (
-        "AdamW" if str(settings.optim).removeprefix("OptimizerNames.").lower().startswith("adamw") else str(settings.optim)
-    )
+    optimiser = "AdamW" if "adamw" in _written(settings.optim) else _written(settings.optim)
     return [
         _row("optimiser", "turns gradients into moves, each weight at its own scale", "AdamW", optimiser, ""),
         _row("learning rate", "how far a move goes, at its largest", PAPER.learning_rate, size.learning_rate,
              "a small model in a short run needs larger moves: section 8 tries the paper's"),
         _row("warm-up steps", "steps, not epochs, in which the rate climbs from 0", PAPER.warmup_steps, size.warmup_steps,
              "a shorter run, a shorter warm-up"),
-        _row("schedule", "what the rate does after the warm-up", NOT_STATED, f"{settings.lr_scheduler_type} to 0", "the trainer's default"),
+        _row("schedule", "what the rate does after the warm-up", NOT_STATED, f"{_written(settings.lr_scheduler_type)}, to 0",
+             "the trainer's default"),
         _row("gradient clipping", "the longest gradient that is used as it is; a longer one is shortened to it",
              PAPER.max_grad_norm, size.max_grad_norm, "clipped at a larger norm, so that the larger rate can work"),
         _row("weight decay", "share of a weight, times the rate, that is taken off it at each move", PAPER.weight_decay,
@@ -83,6 +83,8 @@ def _row(name: str, does: str, paper: object, here: object, why: str) -> Hyperpa
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Enum):
+        value = value.value
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from toolslm_helpers.teaching.plots import BLUE, FONT_SIZE, GREY, HATCHES, ORANGE, SERIES, Plot
+from toolslm_helpers.teaching.plots import BLUE, FONT_SIZE, GREY, HATCHES, ORANGE, Plot
 
 SMALLEST, SMALLEST_WHOLE, LARGEST = (
     -24,
     -14,
     16,
 )  # powers of two: float16's smallest number, the smallest with all its bits, its end
+
+LOOKS = ((GREY, "-"), (BLUE, "--"), (ORANGE, "-."))  # colour, line
 
 
 def lost_in_half(values: np.ndarray) -> float:
@@ -28,21 +30,21 @@ def magnitudes(series: Mapping[str, np.ndarray]) -> Plot:
     """
     from matplotlib.figure import Figure
 
-    if len(series) > len(SERIES):
-        raise ValueError(f"magnitudes: {len(series)} series, at most {len(SERIES)} can be told apart. Draw two figures.")
+    if len(series) > len(LOOKS):
+        raise ValueError(f"magnitudes: {len(series)} series, at most {len(LOOKS)} can be told apart. Draw two figures.")
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     axes = figure.subplots()
     bins = np.arange(-60, 25)
     axes.axvspan(bins[0], SMALLEST, color=ORANGE, alpha=0.14, linewidth=0)
     axes.axvspan(SMALLEST, SMALLEST_WHOLE, color=GREY, alpha=0.14, linewidth=0)
     words = []
-    for (name, values), colour, hatch in zip(series.items(), (GREY, BLUE, ORANGE), HATCHES[1:], strict=False):
+    for (name, values), (colour, line), hatch in zip(series.items(), LOOKS, HATCHES[1:], strict=False):
         values = np.abs(np.asarray(values, dtype=np.float32).ravel())
         values = values[values > 0]
         sizes = np.log2(values, dtype=np.float64)
         shares = np.histogram(sizes, bins)[0] / len(sizes) * 100
         axes.stairs(shares, bins, fill=True, facecolor=colour, alpha=0.35, hatch=hatch, edgecolor=colour)
-        axes.stairs(shares, bins, color=colour, linewidth=2, label=name)
+        axes.stairs(shares, bins, color=colour, linestyle=line, linewidth=2, label=name)
         words.append(
             f"{name}: half of them below 2 to the {math.floor(np.median(sizes))}, {100 * lost_in_half(values):.1f}% become 0"
         )
