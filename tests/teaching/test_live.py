@@ -1,7 +1,9 @@
 """A live curve: one figure that is replaced in place, or lines of text and one figure at the end."""
 
+import nbformat
 import pytest
 
+from toolslm_helpers.execution import execute
 from toolslm_helpers.teaching.live import LINES, PICTURES, LiveCurve
 from toolslm_helpers.teaching.plots import Plot
 from toolslm_helpers.training.sft import LOG_EVERY
@@ -61,3 +63,19 @@ def test_a_run_too_short_to_log_shows_nothing_and_does_not_fail(interactive, cap
     live = LiveCurve([0.1, 0.0], 1, interactive, display=screen.display)
     live.step(1, 2, None), live.step(2, 2, None), live.finish([])
     assert not screen.shown and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_saved_notebook_holds_the_figure_once(interactive, tmp_path):
+    """Under papermill, where updates arrive as messages: the last picture and no earlier one."""
+    cells = [
+        f"from toolslm_helpers.teaching.live import LiveCurve\nlive = LiveCurve([0.1] * 60, 5, {interactive})\n"
+        "for step in range(1, 61):\n    live.step(step, 60, (5 / (step - 1) if step > 10 else None))\n"
+        "live.finish([(10, 3.0), (60, 0.25)])"
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells))), tmp_path / "live.ipynb")
+    execute(tmp_path / "live.ipynb", tmp_path / "out.ipynb", {}, lambda *_: None)
+    [cell] = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    figures = [output for output in cell.outputs if "text/html" in output.get("data", {})]
+    assert len(figures) == 1 and "0.25 at step 60" in figures[0].data["text/html"]
+    assert any(output.output_type == "stream" for output in cell.outputs) is not interactive
