@@ -31,3 +31,26 @@ rates_by_hand = {
 
 # %% 08.4
 loss_of_even_guessing = math.log(50_265)  # minus log of a share of 1 / 50,265
+
+# %% 08.5
+accumulation = 32 // (2 * 4)  # two cards, 4 rows each
+on_two_cards = {
+    "accumulation": accumulation,
+    "steps": math.ceil(math.ceil(187_542 / (2 * 4)) / accumulation),  # as on one card: a step is 32 rows
+    "examples_in_warm_up": 100 * 32,
+}
+
+
+# %% 08.6
+def accumulated(micro_batches):
+    """Token losses of each micro-batch -> what each adds to the loss of the step: its sum over the number of all tokens."""
+    count = sum(len(losses) for losses in micro_batches)
+    return [sum(losses) / count for losses in micro_batches]
+
+
+# %% 08.7
+in_half_precision = {
+    "survives": False,  # 1e-9 is below half of the smallest float16, 2**-24
+    "scale": 2 ** math.ceil(math.log2(2**-14 / 1e-9)),
+    "largest": 65_504 / 65_536,
+}

@@ -146,6 +146,14 @@ def test_hyperparameters_say_which_differ_and_why_only_there():
     assert lines[0]["style"] != lines[1]["style"] and "small model" in view.text and "never shown" not in view.html
 
 
+def test_what_a_hyperparameter_does_stands_beside_its_name_where_it_is_said():
+    view = views.hyperparameters([HyperparameterRow("rate", "5e-5", "2e-3", "small model", "the size of a move")])
+    head, line = BeautifulSoup(view.html, "html.parser").find_all("tr")
+    assert [cell.text for cell in head] == ["hyperparameter", "what it does", "paper", "here", "", "why"]
+    assert [cell.text for cell in line] == ["rate", "the size of a move", "5e-5", "2e-3", "differs", "small model"]
+    assert "what it does" not in views.hyperparameters([HyperparameterRow("rate", "5e-5", "2e-3")]).html
+
+
 def test_a_line_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="needs 2 cells"):
         views.grid(["a", "b"], [[1]])
@@ -162,7 +170,7 @@ def test_a_line_of_the_wrong_length_is_refused():
         lambda s: views.token_losses([s], [1.0]),
         lambda s: views.episode(Episode(1, s, (Step(s, s, s, s, 0),), "finish", s, "give_answer")),
         lambda s: views.pass_rates({s: {s: PassRate(1, 2, 0.1, 0.9)}}),
-        lambda s: views.hyperparameters([HyperparameterRow(s, s, s + "!", s)], s),
+        lambda s: views.hyperparameters([HyperparameterRow(s, s, s + "!", s, s)], s),
         lambda s: views.grid([s], [[s]], s),
     ],
     ids=["trajectory", "tokens", "token_losses", "episode", "pass_rates", "hyperparameters", "grid"],

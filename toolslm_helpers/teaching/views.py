@@ -238,12 +238,13 @@ def pass_rates(rates: Mapping[str, Mapping[str, Any]], caption: str = "Pass rate
 
 @dataclass(frozen=True)
 class HyperparameterRow:
-    """One hyperparameter: the paper's value, the value at this size, and the reason where they differ."""
+    """One hyperparameter: the paper's value, the value at this size, the reason where they differ, and what it does."""
 
     name: str
     paper: str
     here: str
     why: str = ""
+    does: str = ""
 
     @property
     def differs(self) -> bool:
@@ -251,9 +252,12 @@ class HyperparameterRow:
 
 
 def hyperparameters(rows: Sequence[HyperparameterRow], caption: str = "Hyperparameters") -> View:
-    """The paper's values beside this size's; a line that differs says so, and why."""
-    cells = [[r.name, r.paper, r.here, *(("differs", r.why) if r.differs else ("same", ""))] for r in rows]
-    return grid(["hyperparameter", "paper", "here", "", "why"], cells, caption, marked=[r.differs for r in rows])
+    """The paper's values beside this size's; a line that differs says so, and why. What each does has a column where it is said."""
+    cells = [[r.name, r.paper, r.here, *(("differs", r.why) if r.differs else ("same", "")), r.does] for r in rows]
+    header = ["hyperparameter", "paper", "here", "", "why", "what it does"]
+    shown = [0, 5, 1, 2, 3, 4] if any(r.does for r in rows) else range(5)
+    picked = [[line[k] for k in shown] for line in (header, *cells)]
+    return grid(picked[0], picked[1:], caption, marked=[r.differs for r in rows])
 
 
 def grid(header: Sequence[str], cells: Sequence[Sequence[Any]], caption: str = "", marked: Sequence[bool] = ()) -> View:

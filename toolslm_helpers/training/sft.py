@@ -2,7 +2,8 @@
 
 Ids and labels are ours, made together by ``flatten`` and checked again in every batch: a trainer that gets no mask silently trains on
 every token, and its loss curve looks fine. Around it: ``order`` (which row comes when), ``collators`` (rows to a batch), ``forecast`` (what
-it will cost), ``runlog`` (what it says), ``trainer`` and ``continuing`` (what stops it, and how it goes on), ``processes`` (who does what).
+it will cost), ``runlog`` and ``watching`` (what it says and shows), ``trainer`` and ``continuing`` (what stops it, and how it goes on),
+``processes`` (who does what).
 """
 
 import time
@@ -29,9 +30,10 @@ from toolslm_helpers.training.shards import Prepared
 from toolslm_helpers.training.speed import Speed
 from toolslm_helpers.training.trainer import careful_trainer, must_be_finite
 from toolslm_helpers.training.unpadded import UnpaddedCollator, attend_within_rows
+from toolslm_helpers.training.watching import undisturbed
 
 if TYPE_CHECKING:
-    from transformers import OPTConfig, PreTrainedTokenizerFast
+    from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig
 
     from toolslm_helpers.data.records import Trajectory
@@ -127,14 +129,16 @@ def train(
     collator: type[PaddingCollator] = CheckedCollator,
     save_every: int | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
+    watch: Callable[[int, "OPTForCausalLM"], None] | None = None,
     speed: Speed = DEFAULT,
 ) -> SftRecord:
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
     ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own), or what ``prepare`` made of it, which
     need not fit into memory. ``on_step`` hears (step, steps, latest logged loss), ``on_forecast`` what the run will cost, before it
-    starts. The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite; the batch's
-    rows are then in ``output_dir``/not_finite.json.
+    starts. ``watch`` is shown (steps made, the model) after every step, and may play it: the weights at the end are the same with and without
+    (``training.watching``). The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite;
+    the batch's rows are then in ``output_dir``/not_finite.json.
 
     With ``save_every``, a checkpoint is written every so many steps, and the same call goes on from the last one: to the same weights,
     on a CPU to the bit. Started several times by ``torchrun`` or ``accelerate launch``, the processes share each step's examples.
@@ -184,7 +188,7 @@ def train(
         train_dataset=dataset_of(data.rows, places),
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id),
-        callbacks=[_report(log, on_step)] if log is not None else [],
+        callbacks=[_report(log, on_step, watch)] if log is not None else [],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.on_bad_loss = lambda step, loss, bad: save_bad_batch(output_dir, data, step, loss, bad)
@@ -226,8 +230,12 @@ def _forecast(size: Size, config: "OPTConfig", data: Material, processes: int, d
     return forecast(size, config, data.lengths, data.supervised, processes=processes, device=device, flops_a_second=measured)
 
 
-def _report(log: RunLog, on_step: Callable[[int, int, float | None], None] | None) -> Any:
-    """The callback that writes the log and tells ``on_step``."""
+def _report(
+    log: RunLog,
+    on_step: Callable[[int, int, float | None], None] | None,
+    watch: Callable[[int, "OPTForCausalLM"], None] | None,
+) -> Any:
+    """The callback that writes the log, tells ``on_step``, and shows the model to ``watch``."""
     from transformers import TrainerCallback
 
     began = time.perf_counter() - log.seconds_before
@@ -241,9 +249,12 @@ def _report(log: RunLog, on_step: Callable[[int, int, float | None], None] | Non
                 numbers = {name: float(logs[name]) for name in ("loss", "learning_rate", "grad_norm")}
                 log.write(step=state.global_step, **numbers, seconds=round(time.perf_counter() - began, 3))
 
-        def on_step_end(self, args, state, control, **kwargs):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
             if on_step is not None:
                 on_step(state.global_step, state.max_steps, self.latest)
+            if watch is not None:
+                with undisturbed(model):
+                    watch(state.global_step, model)
 
     return Report()
 
