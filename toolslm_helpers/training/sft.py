@@ -172,8 +172,8 @@ def train(
         places_in_order(data.lengths, size.batch_size, seed, speed.group), share.batch_size * processes if processes > 1 else 1
     )
     alone_on_cpu = settings.device.type == "cpu" and processes == 1
-    # Two threads would draw dropout in either order; a batch without padding is one row.
-    halving = alone_on_cpu and speed.halves and not speed.unpadded and not model.config.dropout
+    # Two threads would draw dropout in either order; a batch of one row, or without padding, has no halves.
+    halving = alone_on_cpu and speed.halves and share.batch_size > 1 and not speed.unpadded and not model.config.dropout
     if speed.unpadded:
         attend_within_rows(model)
         collator = UnpaddedCollator
