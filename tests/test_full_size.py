@@ -45,7 +45,7 @@ def test_a_batch_counts_what_is_computed_and_no_more():
     """Padding counts nothing, and the head counts where a token is supervised."""
     config = small_configuration(1)
     rows = [([5, 6, 7, 8], [-100, -100, 7, 8]), ([9, 10], [-100, 10])]
-    batch = next(full_size.batches_of(rows, SETTING, config, "cpu"))
+    batch = next(full_size.batches_of(rows, SETTING.batch, config, "cpu"))
     assert batch.ids.tolist() == [[5, 6, 7, 8], [9, 10, 1, 1]] and batch.tokens == 6
     assert batch.places.tolist() == [1, 2, 3] and batch.targets.tolist() == [7, 8, 10]
     decoder = decoder_of(config)
