@@ -21,7 +21,7 @@ def script(name):
     return module
 
 
-full_size, sft_speed = script("full_size"), script("sft_speed")
+full_size, sft_speed, cpu_share = script("full_size"), script("sft_speed"), script("cpu_share")
 SETTING = full_size.Setting("fp32", False, 2, 1)
 
 
@@ -88,6 +88,33 @@ def test_both_loops_really_train(monkeypatch):
         assert "skipped" not in found, found
         assert found["steps"] >= 1 and found["tokens_a_second"] > 0 and found["mfu"] is None
         assert 4.5 < found["first_loss"] < 6.5  # ln 200 = 5.3
+
+
+def test_a_share_is_of_the_products_beside_it():
+    """100 FLOPs in 2 s beside products of 50 and 150 a second, of which the mean would have taken 1 s."""
+    first = cpu_share.Round(100, 20, 2.0, (50.0, 150.0))
+    assert first.share() == pytest.approx(0.5) and first.share(seen_only=True) == pytest.approx(0.4)
+    busy = cpu_share.Round(100, 20, 4.0, (25.0, 75.0))  # all takes twice as long: the share is the same
+    found = cpu_share.shares_of([first, busy, first], optimiser=2.0)
+    assert (found.share, found.share_of_seen_pairs, found.seconds_a_row) == (0.5, 0.4, 2.0)
+    assert found.share_with_optimiser == pytest.approx(0.5 * 64 / 66, abs=1e-4) and found.share_with_optimiser_each_row == 0.25
+
+
+def test_the_share_is_measured_and_recorded(tmp_path, monkeypatch, capsys):
+    row = list(range(4, 24)), [-100] * 19 + [23]
+    monkeypatch.setattr(cpu_share, "rows_of", lambda tokens, count: ("made up", [row] * count))
+    monkeypatch.setattr(cpu_share, "configuration", small_configuration)
+    monkeypatch.setattr(cpu_share, "product_speed", lambda precision, device: 1e6)
+    output = tmp_path / "share.json"
+    assert cpu_share.main(["--layers", "2", "--tokens", "20", "--rounds", "2", "--output", str(output)]) == 0
+    record, decoder = json.loads(output.read_text()), decoder_of(small_configuration(2))
+    assert len(record["rounds"]) == 2 and record["product_flops"] == 1e6 and record["versions"]["torch"]
+    for one in record["rounds"]:
+        assert one["flops"] == training_flops(decoder, 20) - 6 * 200 * 16 * (20 - 1)  # one token supervised
+        assert one["hidden_flops"] == 12 * 2 * 32 * (20 * 19 // 2)
+    shares = [record[name] for name in ("share", "share_with_optimiser", "share_with_optimiser_each_row")]
+    assert shares == sorted(shares, reverse=True) and record["share"] > record["share_of_seen_pairs"] > 0
+    assert "forward and backward" in capsys.readouterr().out
 
 
 def test_the_sides_of_the_comparison_supervise_the_same_tokens():
