@@ -89,7 +89,7 @@ def peak_bytes(config, size, tokens):
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(("precision", "copies"), [("fp32", 0), ("bf16", 2)])  # bf16 is fp16's size, and a CPU has it
 def test_the_forecast_of_a_smaller_shape_is_what_is_measured(checkpointing, precision, copies):
-    """Never less than measured, so that what is promised fits; at most 40% more, so that it is not refused for nothing."""
+    """Never less than measured, so that what is promised fits; at most half as much again, so that it is not refused for nothing."""
     config = small(
         vocab_size=200,
         hidden_size=128,
@@ -105,7 +105,7 @@ def test_the_forecast_of_a_smaller_shape_is_what_is_measured(checkpointing, prec
     measured = peak_bytes(config, size, 256)
     promised = expected.activation_bytes + copies * parameters  # weights, gradients and averages lie there before and after
     assert expected.state_bytes == (16 + copies) * parameters
-    assert measured <= promised <= 1.4 * measured, (measured, promised, promised / measured)
+    assert measured <= promised <= 1.5 * measured, (measured, promised, promised / measured)
 
 
 def test_full_fits_into_sixteen_gigabytes():

@@ -75,7 +75,7 @@ def start_lesson(lesson: str, size: str, seed: int, interactive: bool, output_di
     print(f"lesson {run.name} · size {resolved.name} · seed {seed} · {run.device}")
     print(" · ".join(f"{name} {number}" for name, number in run.versions.items()))
     print(f"results go to {run.output_dir}")
-    if run.device != cpu_name() and resolved.name != "full":
+    if has_gpu() and resolved.name != "full":
         print(
             'A GPU is here. SIZE = "full" in the cell above trains OPT-350M on ToolBench; lesson 08 says what that takes before it starts.'
         )
@@ -101,14 +101,14 @@ def device_name() -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)} ({torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB)"
-    return cpu_name()
+    return f"CPU ({torch.get_num_threads()} threads)"
 
 
-def cpu_name() -> str:
-    """The CPU and torch's threads."""
+def has_gpu() -> bool:
+    """Whether torch sees a GPU that it can use."""
     import torch
 
-    return f"CPU ({torch.get_num_threads()} threads)"
+    return torch.cuda.is_available()
 
 
 def package_versions() -> dict[str, str]:
