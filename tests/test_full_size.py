@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 
 from toolslm_helpers.files import repository_root
 from toolslm_helpers.model.counting import OPT_350M, decoder_of, total_parameters, training_flops
+from toolslm_helpers.sizes import TINY
 
 
 def script(name):
@@ -129,3 +131,33 @@ def test_the_sides_of_the_comparison_supervise_the_same_tokens():
     assert size.learning_rate == 0 and batch == round(8 * len(rows) / len(merged))
     full, stock = sft_speed.size_of("full", (rows, merged))
     assert (full.batch_size, stock) == (1, 8) and full.accumulation == round(8 * len(merged) / len(rows))
+
+
+@pytest.mark.parametrize("shape", ["tiny", "full"])
+def test_the_sides_of_the_comparison_read_the_same_contexts(shape):
+    """A step row's ids are the beginning of its merged example's, whatever was shortened, and all of them fit."""
+    from toolslm_helpers.text.flatten import flatten_all
+
+    if shape == "full" and "TOOLBENCH_DIR" not in os.environ:
+        pytest.skip("TOOLBENCH_DIR is not set: it names a folder with ToolBench's files")
+    (rows, merged), words = sft_speed.data_of(shape, 8), sft_speed.tokenizer_of(shape)
+    apart, together = flatten_all(rows, words, supervise="last").examples, flatten_all(merged, words).examples
+    assert len(together) == 8 < len(apart) == len(rows) and max(map(len, together)) <= (768 if shape == "tiny" else 2048)
+    begins = {tuple(example.input_ids[:n].tolist()) for example in together for n in map(len, apart) if n <= len(example)}
+    assert {tuple(example.input_ids.tolist()) for example in apart} <= begins
+
+
+def test_what_is_too_long_is_left_out_or_shortened_as_a_whole():
+    from toolslm_helpers.agent.gold import gold_trajectories
+    from toolslm_helpers.data.merge import merge_rows, step_rows, unmerge
+    from toolslm_helpers.data.world import build_world
+    from toolslm_helpers.text.encoder import encoder_of
+    from toolslm_helpers.text.tokenizer import load_small_tokenizer
+
+    words, (example,) = load_small_tokenizer(), merge_rows(step_rows(gold_trajectories(build_world(), 1)[0]))
+    length = encoder_of(words).length(example.trajectory.messages)
+    assert sft_speed.fitting(example, replace(TINY, max_length=length), words) == example
+    assert sft_speed.fitting(example, replace(TINY, max_length=length - 1), words) is None
+    shorter = sft_speed.fitting(example, replace(TINY, max_length=length - 1, truncation="shorten"), words)
+    assert encoder_of(words).length(shorter.trajectory.messages) < length and shorter.supervised_turns == example.supervised_turns
+    assert [row.messages[-1] for row in unmerge(shorter)] == [row.messages[-1] for row in unmerge(example)]
