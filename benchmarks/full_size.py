@@ -18,9 +18,6 @@ import argparse
 import contextlib
 import gc
 import importlib.util
-import inspect
-import json
-import os
 import platform
 import resource
 import statistics
@@ -34,22 +31,29 @@ from pathlib import Path
 from typing import Any
 
 BEGAN = time.perf_counter()
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # from a clone, installed or not
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
+from opt_350m import (  # noqa: E402
+    FULL,
+    OPT_350M,
+    ROOT,
+    TYPES,
+    OPTConfig,
+    Row,
+    attention_choice,
+    batches_of,
+    configuration,
+    data_sheet,
+    loss_of,
+    new_model,
+    product_speed,
+    rows_of,
+    wait,
+)  # fmt: skip
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from transformers import OPTConfig, OPTForCausalLM  # noqa: E402
 
-from toolslm_helpers.model.counting import OPT_350M, decoder_of, training_flops  # noqa: E402
-from toolslm_helpers.sizes import FULL  # noqa: E402
-
-IGNORED = -100
-SUPERVISED = 0.05  # of the tokens of a made-up row: all assistant turns of ToolBench's rows are 5.5%
-# Dense half-precision products with float32 sums, FLOP/s, as the makers' data sheets have them.
-DATA_SHEET = {"H100 80GB HBM3": 989e12, "H200": 989e12, "A100": 312e12, "T4": 65e12}
-TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+from toolslm_helpers.files import atomic_write_json  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -97,125 +101,7 @@ class Measured:
     last_loss: float
 
 
-@dataclass(frozen=True)
-class Batch:
-    """``rows`` sequences, padded to one length. ``places`` are the flat positions of (B, T - 1) whose next token is supervised."""
-
-    ids: torch.Tensor  # (B, T)
-    position_ids: torch.Tensor  # (B, T)
-    places: torch.Tensor  # (S,)
-    targets: torch.Tensor  # (S,)
-    tokens: int  # without padding
-    flops: int  # of the model, without the head where nothing is supervised
-
-
-def configuration(layers: int) -> OPTConfig:
-    """facebook/opt-350m's configuration, with ``layers`` layers."""
-    return OPTConfig(
-        vocab_size=OPT_350M.vocabulary, hidden_size=OPT_350M.width, word_embed_proj_dim=OPT_350M.embedding, num_hidden_layers=layers,
-        ffn_dim=OPT_350M.feed_forward, num_attention_heads=16, max_position_embeddings=OPT_350M.context, do_layer_norm_before=False,
-        dropout=0.1, attention_dropout=0.0, layerdrop=0.0, init_std=0.02,
-    )  # fmt: skip
-
-
-def rows_of(tokens: int, count: int) -> tuple[str, list[tuple[list[int], list[int]]]]:
-    """(where they come from, (ids, labels) of each row)."""
-    if os.environ.get("TOOLBENCH_DIR"):
-        with contextlib.suppress(ImportError):
-            return _real_rows(tokens)
-    ids = torch.randint(4, OPT_350M.vocabulary, (count, tokens), generator=torch.Generator().manual_seed(0)).tolist()
-    graded = max(1, round(SUPERVISED * tokens))
-    rows = [(row, [IGNORED] * (tokens - graded) + row[-graded:]) for row in ids]
-    return f"random token ids, {tokens:,} a row, the last {graded} supervised", rows
-
-
-def _real_rows(tokens: int) -> tuple[str, list[tuple[list[int], list[int]]]]:
-    """ToolBench's step rows, as size full flattens them."""
-    from toolslm_helpers.agent.gold import training_trajectories
-    from toolslm_helpers.text.tokenizer import load_opt_tokenizer
-    from toolslm_helpers.training.sft import flatten_for
-
-    folder = Path(os.environ["TOOLBENCH_DIR"]) / "opt_tokenizer"
-    tokenizer = load_opt_tokenizer(folder / "gpt2-vocab.json", folder / "gpt2-merges.txt")
-    data = flatten_for(replace(FULL, max_length=tokens), training_trajectories(FULL), tokenizer)
-    rows = [(example.input_ids.tolist(), example.labels.tolist()) for example in data.examples]
-    return f"{len(rows)} step rows of ToolBench in at most {tokens:,} tokens, each trained on its last turn", rows
-
-
-def batches_of(rows: list[tuple[list[int], list[int]]], setting: Setting, config: OPTConfig, device: str) -> Iterator[Batch]:
-    """Batches without end, round and round the rows."""
-    decoder, place = decoder_of(config), 0
-    of_head = 6 * config.vocab_size * config.word_embed_proj_dim
-    kept: dict[int, Batch] = {}
-    while True:
-        if place not in kept:
-            some = [rows[(place + k) % len(rows)] for k in range(setting.batch)]
-            longest = max(len(ids) for ids, _ in some)
-            ids = torch.tensor([ids + [1] * (longest - len(ids)) for ids, _ in some])
-            labels = torch.tensor([labels + [IGNORED] * (longest - len(labels)) for _, labels in some])[:, 1:]
-            places = (labels != IGNORED).flatten().nonzero()[:, 0]
-            tokens = sum(len(ids) for ids, _ in some)
-            flops = sum(training_flops(decoder, len(ids)) for ids, _ in some) - of_head * (tokens - len(places))
-            positions = torch.arange(longest).repeat(setting.batch, 1)
-            content = (ids, positions, places, labels.flatten()[places])
-            kept[place] = Batch(*(tensor.to(device) for tensor in content), tokens, flops)
-        yield kept[place]
-        place = (place + setting.batch) % len(rows)
-
-
-def loss_of(model: OPTForCausalLM, batch: Batch) -> torch.Tensor:
-    """Summed cross-entropy of a batch, nats; logits only where a token is supervised."""
-    hidden = model.model.decoder(
-        input_ids=batch.ids, position_ids=batch.position_ids, use_cache=False
-    ).last_hidden_state  # (B, T, E)
-    logits = model.lm_head(hidden[:, :-1].flatten(0, 1)[batch.places])  # (S, V)
-    return F.cross_entropy(logits.float(), batch.targets, reduction="sum")
-
-
-def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def product_speed(precision: str, device: str) -> float:
-    """FLOP/s of the machine's own square matrix product on random numbers: the best of several rounds."""
-    n = 8192 if device == "cuda" else 2048
-    a, b = (torch.randn(n, n, device=device, dtype=TYPES[precision]) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
-        wait(device)
-        begin = time.perf_counter()
-        for _ in range(10 if device == "cuda" else 1):
-            a @ b
-        wait(device)
-        best = min(best, (time.perf_counter() - begin) / (10 if device == "cuda" else 1))
-    return 2 * n**3 / best
-
-
-def data_sheet() -> float | None:
-    """FLOP/s of the data sheet in half precision; None for a device that is not in ``DATA_SHEET``."""
-    name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
-    return next((peak for part, peak in DATA_SHEET.items() if part in name), None)
-
-
-def new_model(config: OPTConfig, device: str) -> OPTForCausalLM:
-    torch.manual_seed(0)
-    with torch.device(device):  # random numbers are made where they are needed
-        model = OPTForCausalLM._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
-    return model.to(device).train()
-
-
-def attention_choice(attention: str) -> contextlib.AbstractContextManager:
-    """torch's own choice of kernel, or cuDNN's first and torch's others where it does not apply."""
-    if attention == "torch":
-        return contextlib.nullcontext()
-    others = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    return sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *others], set_priority=True)
-
-
-def plain_steps(
-    setting: Setting, config: OPTConfig, rows: list[tuple[list[int], list[int]]], device: str
-) -> Iterator[tuple[float, int, int, int]]:
+def plain_steps(setting: Setting, config: OPTConfig, rows: list[Row], device: str) -> Iterator[tuple[float, int, int, int]]:
     """Optimiser steps without end: (loss in nats a supervised token, tokens, supervised tokens, model FLOPs) of each."""
     model = new_model(config, device)
     if setting.checkpointing:
@@ -229,7 +115,7 @@ def plain_steps(
     optimizer = torch.optim.AdamW(model.parameters(), lr=FULL.learning_rate, weight_decay=FULL.weight_decay, fused=True)
     scaler = torch.amp.GradScaler(device, enabled=setting.precision == "fp16")
     half = setting.precision != "fp32"
-    batches = batches_of(rows, setting, config, device)
+    batches = batches_of(rows, setting.batch, config, device)
     while True:
         some = [next(batches) for _ in range(setting.accumulation)]
         supervised, total = sum(len(batch.targets) for batch in some), torch.zeros((), device=device)
@@ -261,75 +147,6 @@ def measure(steps: Iterator[tuple[float, int, int, int]], until: float, most: in
     else:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of the process so far, libraries too
     return {"found": found, "seconds": seconds, "memory": memory}
-
-
-def trl_steps(
-    setting: Setting, config: OPTConfig, rows: list[tuple[list[int], list[int]]], until: float, most: int
-) -> dict[str, Any]:
-    """The same measurements of size full's own trainer, as ``training.sft`` sets it up."""
-    import tempfile
-    from unittest.mock import patch
-
-    import transformers
-    import trl
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    from toolslm_helpers.text.tokenizer import load_small_tokenizer
-    from toolslm_helpers.training.sft import CheckedCollator, trainer_settings
-
-    def known(**named: Any) -> SFTConfig:
-        """An older transformers (a lent machine has one) knows a setting by its older name."""
-        if "activation_checkpointing" not in inspect.signature(SFTConfig).parameters:
-            named["gradient_checkpointing"] = named.pop("activation_checkpointing")
-        return SFTConfig(**named)
-
-    tokenizer: PreTrainedTokenizerFast = load_small_tokenizer()  # the rows are ids already: only its pad id is asked for
-    size = replace(
-        FULL, precision=setting.precision, gradient_checkpointing=setting.checkpointing, batch_size=setting.batch,
-        accumulation=setting.accumulation,
-    )  # fmt: skip
-    a_step = size.effective_batch_size
-    content = [dict(zip(("input_ids", "labels"), rows[k % len(rows)], strict=True)) for k in range(a_step * (most + 1))]
-    seconds, losses = [], []
-    clock = [0.0]
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            clock[0] = time.perf_counter()
-
-        def on_step_end(self, args, state, control, **kwargs):
-            wait(args.device.type)
-            seconds.append(time.perf_counter() - clock[0])
-            if len(seconds) > 2 and time.perf_counter() + max(seconds[1:]) > until:
-                control.should_training_stop = True
-
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            if logs and "loss" in logs:
-                losses.append(float(logs["loss"]))
-
-    with tempfile.TemporaryDirectory() as folder:
-        with patch.object(trl, "SFTConfig", known):
-            settings = trainer_settings(size, 0, folder)
-        settings.logging_steps = 1
-        device = settings.device.type
-        trainer = SFTTrainer(
-            model=new_model(config, device), args=settings, train_dataset=Dataset.from_list(content), processing_class=tokenizer,
-            data_collator=CheckedCollator(tokenizer.pad_token_id), callbacks=[Clock()],
-        )  # fmt: skip
-        trainer.remove_callback(transformers.PrinterCallback)
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        with attention_choice(setting.attention):
-            trainer.train()
-        memory = (
-            torch.cuda.max_memory_allocated() if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        )
-    batches = batches_of(rows, setting, config, "cpu")
-    some = [[next(batches) for _ in range(setting.accumulation)] for _ in seconds]
-    counts = [tuple(map(sum, zip(*((b.tokens, len(b.targets), b.flops) for b in step), strict=True))) for step in some]
-    return {"found": [(loss, *count) for loss, count in zip(losses, counts, strict=False)], "seconds": seconds, "memory": memory}
 
 
 def summary(setting: Setting, raw: dict[str, Any], product: float) -> Measured:
@@ -403,18 +220,10 @@ def made_with() -> dict[str, Any]:
     return {"commit": commit, "device": name, "versions": found}
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def run_one(
     setting: Setting,
     config: OPTConfig,
-    rows: list[tuple[list[int], list[int]]],
+    rows: list[Row],
     device: str,
     product: float,
     until: float,
@@ -426,6 +235,8 @@ def run_one(
         if setting.loop == "trl":
             if not all(importlib.util.find_spec(name) for name in ("trl", "datasets", "pydantic")):
                 return named | {"skipped": "trl, datasets or pydantic is not installed"}
+            from full_size_trl import trl_steps
+
             raw = trl_steps(setting, config, rows, until, most)
         else:
             raw = measure(plain_steps(setting, config, rows, device), until, most, device)
@@ -497,7 +308,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], None] = lambda
             entry = run_one(setting, config, rows, device, products[setting.precision], until, asked.steps)
         content["settings"].append(entry)
         say(line(entry))
-        write(asked.output, content)
+        atomic_write_json(asked.output, content)
     say(f"{time.perf_counter() - BEGAN:.0f} s; recorded in {asked.output}")
     return 0
 

@@ -121,7 +121,9 @@ def prepare(
         str | None,
         typer.Option("--tokenizer", help="A folder with gpt2-vocab.json and gpt2-merges.txt, or a checkpoint. None: the size's."),
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Train rows that begin alike in one example.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Rows that begin alike become one example; a step of `sft` then takes fewer.")
+    ] = False,
 ) -> None:
     """Turn training rows into training examples on disk: read, shorten, flatten, mask. A stopped run continues."""
     from toolslm_helpers.data.folder import find_files, toolbench_folder

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +32,17 @@ def test_it_says_what_runs_where_in_three_lines(capsys, tmp_path):
     assert lines[0].startswith("lesson 08 · size smoke · seed 3 · ") and str(tmp_path) in lines[2]
     assert f"torch {torch.__version__.split('+')[0]}" in lines[1] and "trl " in lines[1]
     assert (lesson.size.name, lesson.seed, lesson.interactive, lesson.output_dir) == ("smoke", 3, False, tmp_path)
+
+
+@pytest.mark.parametrize(("size", "offered"), [("tiny", True), ("full", False)])
+def test_where_a_gpu_is_the_full_size_is_offered(capsys, tmp_path, monkeypatch, size, offered):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: SimpleNamespace(total_memory=15 * 2**30))
+    start_lesson("08", size, 3, False, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert "Tesla T4 (15 GiB)" in lines[0] and len(lines) == 3 + offered
+    assert not offered or lines[3].startswith('A GPU is here. SIZE = "full"')
 
 
 def draws():

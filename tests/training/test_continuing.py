@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,46 @@ def test_a_disk_that_is_full_says_so_and_the_run_goes_on_from_the_checkpoint_bef
     sft.train(SIZE, 5, tmp_path, ROWS, start=start, save_every=4)
     assert equal(tmp_path, whole[1])
     assert safetensors.torch.load_file(tmp_path / "model.safetensors")
+
+
+@pytest.fixture(params=["disk", "limit"])
+def hardly_any_space(request, tmp_path):
+    """(folder, when, what to do) to have 64 KB left there: really little on a disk of its own, or a limit on how large a file may become."""
+    if request.param == "limit":
+        resource = pytest.importorskip("resource", reason="no limits on this system")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        yield (
+            tmp_path,
+            lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard)),
+            lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)),
+        )
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this user may not mount a disk of 8 MB")
+    ballast = folder / "ballast"
+    try:
+        yield folder, lambda: ballast.write_bytes(bytes(shutil.disk_usage(folder).free - 65_536)), ballast.unlink
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_really_fills_up_leaves_the_checkpoint_before_whole(start, whole, hardly_any_space):
+    """The system itself says no, wherever in the writing that is: torch, safetensors and json each say it in their own way."""
+    folder, take, give_back = hardly_any_space
+    with pytest.raises(WorkbookError, match="checkpoint-8: could not be written.*GB are free. checkpoint-4 is kept.*goes on"):
+        sft.train(SIZE, 5, folder, ROWS, start=start, save_every=4, on_step=lambda done, *_: take() if done == 7 else None)
+    assert [path.name for path in continuing.checkpoints(folder / "trainer")] == ["checkpoint-4"]
+    assert all(
+        tensor.isfinite().all() for tensor in load_file(folder / "trainer" / "checkpoint-4" / "model.safetensors").values()
+    )
+    give_back()
+    steps = []
+    sft.train(SIZE, 5, folder, ROWS, start=start, save_every=4, on_step=lambda done, *_: steps.append(done))
+    assert steps == list(range(5, 13)) and equal(folder, whole[1])
 
 
 def test_too_little_space_is_said_before_the_first_step(start, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The forecast: steps as the trainer takes them, memory as autograd keeps it, FLOPs as the order of rows makes them."""
 
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 import torch
@@ -59,6 +60,52 @@ def test_checkpointing_keeps_a_row_of_numbers_a_layer():
     size = replace(SMOKE, gradient_checkpointing=True, batch_size=2)
     ours = [activation_bytes(decoder_of(small(num_hidden_layers=layers)), size, 64, False, "cpu") for layers in (1, 3)]
     assert ours[1] - ours[0] == pytest.approx(found[1] - found[0], rel=0.02)
+
+
+def peak_bytes(config, size, tokens):
+    """What torch has reserved at most in a pass forward and backward, above what stays: a second one, so gradients are there already."""
+    torch.manual_seed(0)
+    model = OPTForCausalLM(config).train()
+    if size.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    ids = torch.randint(4, 200, (size.batch_size, tokens))
+    places = torch.arange(tokens).repeat(size.batch_size, 1)
+
+    def run():
+        with torch.autocast("cpu", torch.bfloat16, enabled=size.precision != "fp32"):
+            hidden = model.model.decoder(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state
+            logits = model.lm_head(hidden[:, -9:-1])  # few tokens are supervised
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, -8:].flatten())
+        loss.backward()
+
+    run()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    events = profile.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(accumulate(change for _, change in changes))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(("precision", "copies"), [("fp32", 0), ("bf16", 2)])  # bf16 is fp16's size, and a CPU has it
+def test_the_forecast_of_a_smaller_shape_is_what_is_measured(checkpointing, precision, copies):
+    """Never less than measured, so that what is promised fits; at most half as much again, so that it is not refused for nothing."""
+    config = small(
+        vocab_size=200,
+        hidden_size=128,
+        word_embed_proj_dim=64,
+        num_hidden_layers=8,
+        ffn_dim=512,
+        max_position_embeddings=256,
+        dropout=0.1,
+    )
+    size = replace(FULL, batch_size=4, precision=precision, gradient_checkpointing=checkpointing)
+    expected = forecast(size, config, [256] * 4, 32)
+    parameters = total_parameters(decoder_of(config))
+    measured = peak_bytes(config, size, 256)
+    promised = expected.activation_bytes + copies * parameters  # weights, gradients and averages lie there before and after
+    assert expected.state_bytes == (16 + copies) * parameters
+    assert measured <= promised <= 1.5 * measured, (measured, promised, promised / measured)
 
 
 def test_full_fits_into_sixteen_gigabytes():

@@ -13,7 +13,7 @@ from toolslm_helpers.files import WorkbookError, read_json, repository_root
 from toolslm_helpers.model.checkpoints import new_model, save_model
 from toolslm_helpers.sizes import FULL, TINY
 from toolslm_helpers.training.order import FILLER, fill
-from toolslm_helpers.training.processes import process, share_of
+from toolslm_helpers.training.processes import process, rescaled, share_of
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,25 @@ def test_a_step_that_cannot_be_shared_is_refused():
     with pytest.raises(WorkbookError, match="32 examples cannot be shared by 3 processes"):
         share_of(FULL, 3)
     assert share_of(replace(FULL, batch_size=3, accumulation=4), 2) == replace(FULL, batch_size=3, accumulation=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "examples", "processes", "batch", "accumulation"),
+    [
+        (35, 12, 1, 1, 11),  # 32 x 12 / 35 = 10.97
+        (187_542, 64_000, 1, 1, 11),
+        (35, 12, 2, 5, 2),  # 10.97, as a number that two can share
+        (32, 12, 1, 6, 2),
+        (9, 9, 1, 8, 4),  # nothing was merged
+        (1000, 10, 4, 4, 1),  # never fewer than one a process
+    ],
+)
+def test_merged_examples_make_a_step_of_as_many_targets(rows, examples, processes, batch, accumulation):
+    found = rescaled(FULL, rows, examples, processes)
+    assert found == replace(FULL, batch_size=batch, accumulation=accumulation)
+    assert share_of(found, processes).effective_batch_size * processes == found.effective_batch_size
+    if processes == 1 and rows < 1000:
+        assert abs(found.effective_batch_size * rows / examples - 32) <= rows / examples / 2
 
 
 def test_fillers_make_the_last_batches_equal(monkeypatch):

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from toolslm_helpers.agent.gold import gold_trajectories, training_trajectories
+from toolslm_helpers.data.merge import merge_rows, step_rows
 from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.toolbench import write_rows
 from toolslm_helpers.data.world import build_world
@@ -258,6 +259,37 @@ def test_a_shard_in_which_nothing_is_supervised_is_passed_over(start, tmp_path):
     assert [shard["examples"] for shard in read_json(tmp_path / "prepared" / "manifest.json")["shards"]] == [2, 2, 0, 2]
     record = train(size, 0, tmp_path / "out", Prepared(tmp_path / "prepared"), start=start, save_every=10)
     assert (record.examples, record.steps, len(record.refused)) == (6, 3, 2)
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_step_of_merged_examples_trains_on_as_many_tokens_as_one_of_rows(tmp_path, prepared):
+    """Size full counts step rows; so many merged examples make a step that it has as many targets, and there are as many steps."""
+    small = {"hidden_size": 16, "num_attention_heads": 1, "word_embed_proj_dim": 8, "ffn_dim": 16, "num_hidden_layers": 1}
+    start = save_model(new_model(0, **small, max_position_embeddings=2600), tmp_path / "start")
+    exact = {"precision": "fp32", "gradient_checkpointing": False, "warmup_steps": 0, "max_length": 2600}
+    size, tokenizer = replace(FULL, batch_size=4, accumulation=2, **exact), load_small_tokenizer()
+    trajectories = gold_trajectories(build_world(), 12, "toolbench")
+    rows = [row for trajectory in trajectories for row in step_rows(trajectory)]
+    file, found, said = write_rows(tmp_path / "rows.json", rows), {}, []
+    for merge in (False, True):
+        data = merge_rows(rows) if merge else rows
+        if prepared:
+            prepare(lambda begin: TrajectoryStream(file, begin), tokenizer, tmp_path / f"{merge}", Plan.of(size, merge))
+            data = Prepared(tmp_path / f"{merge}")
+        found[merge] = train(size, 0, tmp_path / "out", data, start=start, on_forecast=said.append)
+    apart, merged = found[False], found[True]
+    assert merged.supervised_tokens == apart.supervised_tokens and merged.examples == 12 < apart.examples == len(rows)
+    a_step = round(8 * 12 / len(rows))
+    assert 1 < a_step < 8 and merged.steps == -(-12 // a_step) and abs(merged.steps - apart.steps) <= 1
+    rows_said, merged_said = map(str, said)
+    assert f"{apart.steps} steps of 8 examples (4 x 2), {8 * apart.supervised_tokens / len(rows):,.0f} supervised" in rows_said
+    assert (
+        f"12 examples, of {len(rows)} rows merged" in merged_said
+        and f"{merged.steps} steps of {a_step} examples (" in merged_said
+    )
+    as_rows, tokens = a_step * len(rows) / 12, a_step * merged.supervised_tokens / 12
+    assert f"in place of {as_rows:.0f} rows, {tokens:,.0f} supervised tokens a step" in merged_said
+    assert abs(as_rows - 8) <= len(rows) / 12 / 2  # as near as whole examples come
 
 
 def test_full_says_what_data_it_needs(monkeypatch):

@@ -87,7 +87,8 @@ def save_model(model: "OPTForCausalLM", path: str | Path) -> Path:
     disable_progress_bar()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    # A folder that is there may be a disk of its own, and a file is moved whole within one disk only.
+    temporary = Path(tempfile.mkdtemp(dir=path if path.is_dir() else path.parent, prefix=f".{path.name}."))
     try:
         model.save_pretrained(temporary)
         for file in temporary.iterdir():

@@ -59,7 +59,7 @@ class Lesson:
 
 
 def start_lesson(lesson: str, size: str, seed: int, interactive: bool, output_dir: str | Path) -> Lesson:
-    """Seeds Python, NumPy and PyTorch, resolves the size, and prints in three lines what runs where.
+    """Seeds Python, NumPy and PyTorch, resolves the size, and prints in three lines what runs where, in a fourth what a GPU is good for.
 
     A relative ``output_dir`` starts at the notebook's folder. Raises WorkbookError for an unknown size or a seed out of range.
     """
@@ -75,6 +75,10 @@ def start_lesson(lesson: str, size: str, seed: int, interactive: bool, output_di
     print(f"lesson {run.name} · size {resolved.name} · seed {seed} · {run.device}")
     print(" · ".join(f"{name} {number}" for name, number in run.versions.items()))
     print(f"results go to {run.output_dir}")
+    if has_gpu() and resolved.name != "full":
+        print(
+            'A GPU is here. SIZE = "full" in the cell above trains OPT-350M on ToolBench; lesson 08 says what that takes before it starts.'
+        )
     return run
 
 
@@ -98,6 +102,13 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)} ({torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB)"
     return f"CPU ({torch.get_num_threads()} threads)"
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a GPU that it can use."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def package_versions() -> dict[str, str]:

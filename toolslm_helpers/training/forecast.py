@@ -14,8 +14,10 @@ from toolslm_helpers.sizes import Size
 if TYPE_CHECKING:
     from transformers import OPTConfig
 
-# Of the machine's own matrix-product speed, what a training step reaches in FLOPs that are really done (benchmarks/full_size.py).
-REACHED = {"cpu": 0.6, "cuda": 0.45}
+# Of the machine's own matrix-product speed, what training OPT-350M's shape reaches. On a CPU: measured as benchmarks/cpu_share.py does, two
+# cores that others used too, float32, 4 layers, random ids at 2,048 tokens, the lowest of four rounds. On a GPU: benchmarks/full_size.py,
+# the best of an H100 in half precision.
+REACHED = {"cpu": 0.76, "cuda": 0.45}
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
@@ -24,6 +26,7 @@ class Forecast:
     """What a run will take. Memory, disk in bytes; ``seconds`` is None where no speed was measured."""
 
     examples: int
+    stands_for: int  # rows, of which merging makes fewer examples
     tokens: int
     supervised: int
     processes: int
@@ -46,10 +49,14 @@ class Forecast:
         each = f"{self.batch_size} x {self.accumulation}" + (
             f" on each of {self.processes} processes" if self.processes > 1 else ""
         )
+        a_step = self.batch_size * self.accumulation * self.processes
+        share = a_step / max(1, self.examples)  # of an epoch, where the last step is whole
+        rows = f", of {self.stands_for:,} rows merged" if self.stands_for > self.examples else ""
+        as_rows = f", in place of {share * self.stands_for:.0f} rows" if rows else ""
         hours = "not measured" if self.seconds is None else f"about {_duration(self.seconds)}"
         return (
-            f"{self.examples:,} examples, {self.tokens:,} tokens, {self.supervised:,} of them supervised\n"
-            f"{self.steps:,} steps of {self.batch_size * self.accumulation * self.processes} examples ({each})\n"
+            f"{self.examples:,} examples{rows}, {self.tokens:,} tokens, {self.supervised:,} of them supervised\n"
+            f"{self.steps:,} steps of {a_step} examples ({each}){as_rows}, {share * self.supervised:,.0f} supervised tokens a step\n"
             f"Memory on {self.device}: about {_giga(self.memory_bytes)} ({_giga(self.state_bytes)} for weights, gradients and AdamW, "
             f"{_giga(self.activation_bytes)} for activations)\n"
             f"Disk: {_giga(self.disk_bytes)} while it runs\n"
@@ -68,11 +75,15 @@ def forecast(
     lengths: Sequence[int],
     supervised: int,
     *,
+    stands_for: int | None = None,
     processes: int = 1,
     device: str = "cpu",
     flops_a_second: float | None = None,
 ) -> Forecast:
-    """The forecast of a run over rows of ``lengths`` tokens, in the order of training. ``size`` is one process's share of a step."""
+    """The forecast of a run over examples of ``lengths`` tokens, in the order of training. ``size`` is one process's share of a step.
+
+    ``stands_for`` is the number of rows in the examples where they are merged; None: as many as there are examples.
+    """
     decoder, parameters = decoder_of(config), total_parameters(decoder_of(config))
     padded = padded_lengths(lengths, size.batch_size)
     flops = size.epochs * sum(size.batch_size * training_flops(decoder, longest) for longest in padded)
@@ -81,6 +92,7 @@ def forecast(
     reached = None if flops_a_second is None else flops_a_second * REACHED[device] * processes
     return Forecast(
         examples=len(lengths),
+        stands_for=len(lengths) if stands_for is None else stands_for,
         tokens=int(sum(lengths)),
         supervised=supervised,
         processes=processes,

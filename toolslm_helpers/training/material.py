@@ -50,6 +50,7 @@ class Material:
     names: Callable[[int], str]
     lengths: list[int]
     supervised: int
+    stands_for: int  # rows: more than there are examples where those are merged and the size counts rows
     refused: tuple[tuple[str, str], ...]
     fingerprint: str  # of all ids and labels, or of what they were prepared from
 
@@ -74,7 +75,8 @@ def material_of(
     if isinstance(data, Prepared):  # its labels were checked before they were written
         asked = json.dumps([data.asked, asdict(data.totals)], sort_keys=True)
         found = hashlib.sha256(asked.encode()).hexdigest()
-        return Material(data, lambda k: data[k].id, data.lengths.tolist(), data.supervised, data.refused, found)
+        stands_for = data.totals.rows_in_examples if size.supervise == "last" else len(data)
+        return Material(data, lambda k: data[k].id, data.lengths.tolist(), data.supervised, stands_for, data.refused, found)
     rows = rows_of(data)
     if check:
         # A merged example has turns of its own.
@@ -86,7 +88,15 @@ def material_of(
         found.update(np.array([*row["input_ids"], *row["labels"]], dtype=np.int64).tobytes())
     lengths = [len(row["input_ids"]) for row in rows]
     names = [example.id for example in data.examples]
-    return Material(rows, names.__getitem__, lengths, sum(map(supervised_in, rows)), data.refused, found.hexdigest())
+    stands_for = _rows_in(trajectories, data.refused) if size.supervise == "last" else len(rows)
+    supervised = sum(map(supervised_in, rows))
+    return Material(rows, names.__getitem__, lengths, supervised, stands_for, data.refused, found.hexdigest())
+
+
+def _rows_in(trajectories: Sequence["Trajectory | MergedExample"], refused: Iterable[tuple[str, str]]) -> int:
+    """How many step rows stand in the examples that were not refused."""
+    gone = {name for name, _ in refused}
+    return sum(len(one.absorbed) if isinstance(one, MergedExample) else 1 for one in trajectories if one.id not in gone)
 
 
 def save_bad_batch(folder: Path, data: Material, step: int, loss: float, places: Sequence[int]) -> None:

@@ -24,7 +24,7 @@ from toolslm_helpers.training.forecast import Forecast, forecast, product_speed
 from toolslm_helpers.training.halves import one_core_each
 from toolslm_helpers.training.material import Material, flatten_for, material_of, save_bad_batch, supervised_in, training_rows_of
 from toolslm_helpers.training.order import WINDOW, dataset_of, fill, one_epoch, places_in_order
-from toolslm_helpers.training.processes import process, share_of
+from toolslm_helpers.training.processes import process, rescaled, share_of
 from toolslm_helpers.training.runlog import RunLog, dashboards
 from toolslm_helpers.training.shards import Prepared
 from toolslm_helpers.training.speed import Speed
@@ -135,10 +135,11 @@ def train(
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
     ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own), or what ``prepare`` made of it, which
-    need not fit into memory. ``on_step`` hears (step, steps, latest logged loss), ``on_forecast`` what the run will cost, before it
-    starts. ``watch`` is shown (steps made, the model) after every step, and may play it: the weights at the end are the same with and without
-    (``training.watching``). The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite;
-    the batch's rows are then in ``output_dir``/not_finite.json.
+    need not fit into memory. A size that counts step rows takes fewer merged examples a step (``processes.rescaled``). ``on_step`` hears
+    (step, steps, latest logged loss), ``on_forecast`` what the run will cost, before it starts. ``watch`` is shown (steps made, the model)
+    after every step, and may play it: the weights at the end are the same with and without (``training.watching``). The same seed gives
+    the same weights on the same machine. Raises WorkbookError where the loss is not finite; the batch's rows are then in
+    ``output_dir``/not_finite.json.
 
     With ``save_every``, a checkpoint is written every so many steps, and the same call goes on from the last one: to the same weights,
     on a CPU to the bit. Started several times by ``torchrun`` or ``accelerate launch``, the processes share each step's examples.
@@ -157,7 +158,8 @@ def train(
     output_dir, (rank, processes) = Path(output_dir), process()
     model, tokenizer = load_start(start or size.model)
     data = material_of(size, seed, trajectories, tokenizer, rows_of, collator is CheckedCollator)
-    share = share_of(size, processes)
+    a_step = rescaled(size, data.stands_for, len(data.lengths), processes)
+    share = share_of(a_step, processes)
     fused = torch.cuda.is_available() if speed.fused is None else speed.fused
     settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, fused=fused)
     settings._n_gpu = min(1, settings.n_gpu)  # several GPUs need several processes: one would batch for all of them
@@ -173,11 +175,11 @@ def train(
         }  # fmt: skip
         going_on = continuing.begin(output_dir / "trainer", identity, expected.disk_bytes, rank)
     places = fill(
-        places_in_order(data.lengths, size.batch_size, seed, speed.group), share.batch_size * processes if processes > 1 else 1
+        places_in_order(data.lengths, a_step.batch_size, seed, speed.group), share.batch_size * processes if processes > 1 else 1
     )
     alone_on_cpu = settings.device.type == "cpu" and processes == 1
-    # Two threads would draw dropout in either order; a batch without padding is one row.
-    halving = alone_on_cpu and speed.halves and not speed.unpadded and not model.config.dropout
+    # Two threads would draw dropout in either order; a batch of one row, or without padding, has no halves.
+    halving = alone_on_cpu and speed.halves and share.batch_size > 1 and not speed.unpadded and not model.config.dropout
     if speed.unpadded:
         attend_within_rows(model)
         collator = UnpaddedCollator
@@ -227,7 +229,8 @@ def train(
 
 def _forecast(size: Size, config: "OPTConfig", data: Material, processes: int, device: str, measure: bool) -> Forecast:
     measured = product_speed(device, size.precision) if measure else None
-    return forecast(size, config, data.lengths, data.supervised, processes=processes, device=device, flops_a_second=measured)
+    many = {"stands_for": data.stands_for, "processes": processes}
+    return forecast(size, config, data.lengths, data.supervised, **many, device=device, flops_a_second=measured)
 
 
 def _report(

@@ -16,7 +16,7 @@ class Speed:
     )
     fused: bool | None = None  # AdamW in one kernel; None: on a GPU
     all_logits: bool = False  # True undoes what TRL does by itself: no logits where nothing is supervised
-    halves: bool = True  # on a CPU without dropout, half a batch on each core (``halves``)
+    halves: bool = True  # on a CPU, without dropout, half of a batch of several rows on each core (``halves``)
 
 
 STOCK = Speed(group=False, fused=False, all_logits=True, halves=False)
