@@ -31,7 +31,7 @@ from toolslm_helpers.training.trainer import careful_trainer, must_be_finite
 from toolslm_helpers.training.unpadded import UnpaddedCollator, attend_within_rows
 
 if TYPE_CHECKING:
-    from transformers import OPTConfig, PreTrainedTokenizerFast
+    from transformers import OPTConfig, PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig
 
     from toolslm_helpers.data.records import Trajectory
@@ -68,12 +68,18 @@ class SftRecord:
 
 
 def trainer_settings(
-    size: Size, seed: int, output_dir: str | Path, *, save_every: int | None = None, fused: bool = False
+    size: Size,
+    seed: int,
+    output_dir: str | Path,
+    *,
+    save_every: int | None = None,
+    fused: bool = False,
+    log_every: int | None = None,
 ) -> "SFTConfig":
     """TRL's settings of a size. What is left out is TRL's default and means nothing here.
 
-    ``save_every`` steps a checkpoint is written, and dashboards that are installed are told; None: neither. ``fused`` is AdamW in one
-    kernel, which ``train`` asks for on a GPU.
+    Every ``log_every`` steps (None: ``LOG_EVERY``) loss and gradient norm are logged. Every ``save_every`` steps a checkpoint is written,
+    and dashboards that are installed are told; None: neither. ``fused`` is AdamW in one kernel, which ``train`` asks for on a GPU.
     """
     import torch
     from trl import SFTConfig
@@ -104,7 +110,7 @@ def trainer_settings(
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,
-        logging_steps=LOG_EVERY,
+        logging_steps=log_every or LOG_EVERY,
         logging_nan_inf_filter=False,  # the default logs an earlier mean in place of NaN
         save_strategy="no" if save_every is None else "steps",
         save_steps=save_every or 500,  # TRL's default, which means nothing where nothing is saved
@@ -128,13 +134,16 @@ def train(
     save_every: int | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
     speed: Speed = DEFAULT,
+    log_every: int | None = None,
+    callbacks: "Sequence[TrainerCallback]" = (),
 ) -> SftRecord:
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
     ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own), or what ``prepare`` made of it, which
     need not fit into memory. ``on_step`` hears (step, steps, latest logged loss), ``on_forecast`` what the run will cost, before it
-    starts. The same seed gives the same weights on the same machine. Raises WorkbookError where the loss is not finite; the batch's
-    rows are then in ``output_dir``/not_finite.json.
+    starts. The same seed gives the same weights on the same machine. Raises NotFinite, a WorkbookError, where the loss is not finite; the
+    batch's rows are then in ``output_dir``/not_finite.json. ``log_every`` is how often the curve has a point, ``callbacks`` are
+    transformers' own, for who wants to see the model while it learns.
 
     With ``save_every``, a checkpoint is written every so many steps, and the same call goes on from the last one: to the same weights,
     on a CPU to the bit. Started several times by ``torchrun`` or ``accelerate launch``, the processes share each step's examples.
@@ -155,7 +164,7 @@ def train(
     data = material_of(size, seed, trajectories, tokenizer, rows_of, collator is CheckedCollator)
     share = share_of(size, processes)
     fused = torch.cuda.is_available() if speed.fused is None else speed.fused
-    settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, fused=fused)
+    settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, fused=fused, log_every=log_every)
     settings._n_gpu = min(1, settings.n_gpu)  # several GPUs need several processes: one would batch for all of them
     expected = _forecast(
         share, model.config, data, processes, settings.device.type, measure=on_forecast is not None and rank == 0
@@ -184,7 +193,7 @@ def train(
         train_dataset=dataset_of(data.rows, places),
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id),
-        callbacks=[_report(log, on_step)] if log is not None else [],
+        callbacks=[*([_report(log, on_step)] if log is not None else []), *callbacks],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.on_bad_loss = lambda step, loss, bad: save_bad_batch(output_dir, data, step, loss, bad)
