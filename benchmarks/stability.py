@@ -2,10 +2,11 @@
 
     python benchmarks/stability.py [--jobs 2] [--only NAME ...] [--seeds 0 1 2] [--trajectories 1200] [--queries 10] [--output build/stability]
 
-Every run starts at ``instruct``. --jobs 1: one at a time, on two cores, which is what a learner's own run takes. --jobs 2: two side by side,
-a core each, so that the whole grid is done sooner. Writes docs/results/stability.json, which lesson 09 shows. A run that is done with the same weights, seed, recipe and budget is not done again, so a stopped grid goes on. With another budget,
-other seeds, another folder of models or --only it is a trial, and its record stays in the output folder. A run whose loss is no longer a
-number is a result, and is recorded as one.
+Every run starts at ``instruct``. --jobs 1: one at a time, on two cores, which is what a learner's own run takes. --jobs 2: two side by
+side, a core each, so that the whole grid is done sooner. Writes docs/results/stability.json, which lesson 09 shows. A run that is done
+with the same weights, seed, recipe and budget is not done again, so a stopped grid goes on. With another budget, other seeds, another
+folder of models or --only it is a trial, and its record stays in the output folder. A run whose loss is no longer a number is a result,
+and is recorded as one.
 """
 
 import argparse
@@ -67,8 +68,8 @@ def asked_of(task: Task, planned: Plan) -> dict:
     queries = [query for name in SETS for query in test_queries(world, name)[: size.eval_queries_per_set]]
     return {
         "variant": task.variant.name, "group": task.variant.group, "seed": task.seed, "recipe": asdict(task.variant.recipe),
-        "budget": asdict(task.budget), "cores": task.cores, "rows": len(planned.rows), "batch_size": size.batch_size, "warmup_steps": size.warmup_steps,
-        "planned_steps": planned.steps, "weights": weights_hash(task.start / "model.safetensors"),
+        "budget": asdict(task.budget), "cores": task.cores, "rows": len(planned.rows), "batch_size": size.batch_size,
+        "warmup_steps": size.warmup_steps, "planned_steps": planned.steps, "weights": weights_hash(task.start / "model.safetensors"),
         "prompts": prompts_hash(world, queries, size.rendering),
     }  # fmt: skip
 
