@@ -56,7 +56,8 @@ def test_every_variant_changes_one_thing_and_the_unchanged_run_nothing():
     assert {name: list(variant.changes) for name, variant in VARIANTS.items() if variant is not UNCHANGED} == {
         "no warm-up": ["warmup"], "warm-up x 10": ["warmup"], "rate x 10": ["learning_rate"], "rate x 100": ["learning_rate"],
         "no clipping": ["clip"], "clip 0.3": ["clip"], "batch 1": ["batch"], "batch 32": ["batch"], "3 epochs": ["epochs"],
-        "10 epochs": ["epochs"], "no decay": ["weight_decay"], "decay 0.1": ["weight_decay"], "step rows": ["rows"],
+        "10 epochs": ["epochs"], "30 epochs": ["epochs"], "60 epochs": ["epochs"], "no decay": ["weight_decay"],
+        "decay 0.1": ["weight_decay"], "step rows": ["rows"],
     }  # fmt: skip
     assert len(VARIANTS) == len(GRID) and len({variant.recipe for variant in GRID}) == len(GRID)
 
@@ -65,8 +66,8 @@ def test_the_unchanged_run_is_size_tiny_on_fewer_trajectories():
     planned = plan(Recipe(), Budget(), 0, gold := GOLD_NAMES)
     different = {one.name for one in fields(TINY) if getattr(planned.size, one.name) != getattr(TINY, one.name)}
     assert different == {"train_trajectories", "warmup_steps", "eval_queries_per_set"}
-    assert planned.steps == 150 and planned.size.warmup_steps == 8 and planned.rows == tuple(gold[:1200])
-    assert planned.size.warmup_steps / planned.steps == pytest.approx(TINY.warmup_steps / (TINY.train_trajectories / 8), rel=0.05)
+    assert planned.steps == 120 and planned.size.warmup_steps == 6 and planned.rows == tuple(gold[:960])
+    assert planned.size.warmup_steps / planned.steps == pytest.approx(TINY.warmup_steps / (TINY.train_trajectories / 8), rel=0.1)
 
 
 GOLD_NAMES = list(range(Budget().needed))  # a plan only counts its trajectories, unless it cuts them into step rows
@@ -75,15 +76,15 @@ GOLD_NAMES = list(range(Budget().needed))  # a plan only counts its trajectories
 @pytest.mark.parametrize(
     ("name", "steps", "warmup", "rows"),
     [
-        ("no warm-up", 150, 0, 1200), ("warm-up x 10", 150, 80, 1200), ("batch 1", 1200, 64, 1200), ("batch 32", 38, 2, 1200),
-        ("3 epochs", 150, 8, 400), ("10 epochs", 150, 8, 120),
+        ("no warm-up", 120, 0, 960), ("warm-up x 10", 120, 64, 960), ("batch 1", 960, 51, 960), ("batch 32", 30, 2, 960),
+        ("3 epochs", 120, 6, 320), ("10 epochs", 120, 6, 96), ("30 epochs", 120, 6, 32), ("60 epochs", 120, 6, 16),
     ],
 )  # fmt: skip
 def test_what_a_variant_makes_of_the_budget(name, steps, warmup, rows):
     planned = plan(VARIANTS[name].recipe, Budget(), 1, GOLD_NAMES)
     assert (planned.steps, planned.size.warmup_steps, len(planned.rows)) == (steps, warmup, rows)
-    assert planned.rows[0] == 1200, "each seed begins where the one before it ended"
-    assert planned.size.epochs * rows == 1200
+    assert planned.rows[0] == 960, "each seed begins where the one before it ended"
+    assert planned.size.epochs * rows == 960
 
 
 def test_clipping_that_is_left_out_is_a_threshold_that_nothing_reaches():
@@ -162,7 +163,7 @@ def test_the_final_loss_is_the_mean_of_the_last_tenth():
 def test_a_curve_is_thinned_to_single_steps_with_the_last_among_them():
     assert grid.thinned((5.0, 6.0, 7.0)) == [(1, 5.0), (2, 6.0), (3, 7.0)]
     assert grid.thinned((5.0, 6.0, 7.0, 8.0, 9.0), points=3) == [(1, 5.0), (3, 7.0), (5, 9.0)]
-    assert len(grid.thinned(range(720))) == 90 and grid.thinned(range(720))[-1] == (720, 719)
+    assert len(grid.thinned(range(960))) == 120 and grid.thinned(range(960))[-1] == (960, 959)
 
 
 def test_a_run_that_diverges_is_recorded(start, tmp_path, short_episodes):
@@ -249,7 +250,7 @@ def test_the_grid_is_recorded_whole_and_a_trial_stays_in_its_folder(monkeypatch,
     record = read_json(tmp_path / "docs" / "stability.json")
     assert [(run["variant"], run["seed"]) for run in record["runs"]] == [(name, seed) for name in VARIANTS for seed in range(3)]
     assert {name: record[name] for name in SHARED} == SHARED and "weights" not in record["runs"][0]
-    assert "42 of 42" in capsys.readouterr().out
+    assert "48 of 48" in capsys.readouterr().out
 
 
 def test_runs_of_two_plans_are_not_recorded_as_one():

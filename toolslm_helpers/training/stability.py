@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TINY_STEPS = TINY.train_trajectories // TINY.effective_batch_size
 LOOKS = 10  # times that a run's loss on fresh trajectories is measured while it learns
 LOOKED_AT = 24  # fresh trajectories each time; at the end it is all of them
-POINTS = 100  # of a curve that is kept
+POINTS = 120  # of a curve that is kept
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ GRID: tuple[Variant, ...] = (
     Variant("batch 32", "batch", replace(_USUAL, batch=32)),
     Variant("3 epochs", "epochs", replace(_USUAL, epochs=3)),
     Variant("10 epochs", "epochs", replace(_USUAL, epochs=10)),
+    Variant("30 epochs", "epochs", replace(_USUAL, epochs=30)),  # few enough examples to be learned by heart
+    Variant("60 epochs", "epochs", replace(_USUAL, epochs=60)),
     Variant("no decay", "weight decay", replace(_USUAL, weight_decay=0.0)),
     Variant("decay 0.1", "weight decay", replace(_USUAL, weight_decay=0.1)),
     Variant("step rows", "rows", replace(_USUAL, rows="step")),
@@ -87,7 +89,7 @@ GROUPS = tuple(dict.fromkeys(variant.group for variant in GRID[1:]))
 class Budget:
     """How much a run trains and is judged on."""
 
-    trajectories: int = 1_200  # passes over one, epochs counted: 150 steps of 8
+    trajectories: int = 960  # passes over one, epochs counted: 120 steps of 8
     held_out: int = 100  # fresh trajectories that it is graded on
     queries: int = 10  # of each of the six sets, that it plays
     seeds: int = 3
@@ -148,6 +150,7 @@ class Run:
     looks: tuple[tuple[int, float], ...]
     stopped: str | None
     seconds: float
+    trajectories: int = 0  # passed over in the whole run, epochs counted
 
     @property
     def final_loss(self) -> float:
@@ -197,6 +200,7 @@ def fine_tune(
     return Run(
         steps=planned.steps, losses=tuple(line["loss"] for line in lines), norms=tuple(line["grad_norm"] for line in lines),
         looks=tuple(looks), stopped=stopped, seconds=round(time.perf_counter() - began, 1),
+        trajectories=planned.size.epochs * (planned.size.train_trajectories or 0),
     )  # fmt: skip
 
 
