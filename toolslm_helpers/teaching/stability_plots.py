@@ -96,10 +96,9 @@ def group(grid: Grid, names: Sequence[str], live: Mapping[str, Run] | None = Non
             )
             if values:
                 axes.plot([statistics.mean(values)] * 2, [row - 0.3, row + 0.3], color=colour, linewidth=3)
-            else:
-                axes.annotate(
-                    "stopped", (0.5, row), xycoords=axes.get_yaxis_transform(), fontsize=FONT_SIZE, va="center", ha="center"
-                )
+        if gone := sum(run.stopped is not None for run in runs):
+            losses.annotate(f"{gone} of {len(runs)} stopped", (0.5, row), xycoords=losses.get_yaxis_transform(), fontsize=FONT_SIZE,
+                            va="bottom", ha="center")  # fmt: skip
     for (name, run), colour in zip((live or {}).items(), (PURPLE, GREEN), strict=False):
         steps = range(1, len(run.losses) + 1)
         curves.plot(
