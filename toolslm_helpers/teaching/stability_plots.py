@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = ((GREY, "o", "-"), (ORANGE, "s", "--"), (BLUE, "D", "-."), (GREEN, "^", ":"), (PURPLE, "v", "-"))
+FEW = 10  # epochs whose borders are drawn
 SMOOTH = 9  # points of a curve that are averaged where it is drawn bold: single batches are noisy
 
 
@@ -114,9 +115,7 @@ def group(grid: Grid, names: Sequence[str], live: Mapping[str, Run] | None = Non
     curves.set_ylabel("training loss (nats)", fontsize=FONT_SIZE)
     curves.set_xlabel("trajectories passed over", fontsize=FONT_SIZE)
     curves.legend(fontsize=FONT_SIZE, frameon=False, ncols=2)
-    losses.set_xscale("log")
-    for formatter in (losses.xaxis.set_major_formatter, losses.xaxis.set_minor_formatter):
-        formatter("{x:g}")
+    _log_ticks(losses, [value for name in names for run in grid.of(name) if (value := held_out(run)) is not None])
     losses.set_xlabel("held-out loss (nats)", fontsize=FONT_SIZE)
     passed.set_xlim(-3, 103)
     passed.set_xlabel("queries passed (%)", fontsize=FONT_SIZE)
@@ -131,9 +130,9 @@ def group(grid: Grid, names: Sequence[str], live: Mapping[str, Run] | None = Non
 
 def norms(grid: Grid, names: Sequence[str]) -> Plot:
     """A panel for each variant: the norm of the gradient at single steps, the clipping threshold as a line, steps above it crossed."""
-    figure, panels = _panels(len(names), (4.2 * len(names), 4.2))
+    figure, panels = _panels(len(names))
     words = []
-    every = [norm for name in names for run in grid.of(name) for norm in run.curve.norm if norm]
+    every = [norm for name in names for run in grid.of(name) for norm in (*run.curve.norm, run.recipe.clip) if norm]
     for name, axes in zip(names, panels, strict=True):
         runs = grid.of(name)
         clip = runs[0].recipe.clip
@@ -160,9 +159,9 @@ def norms(grid: Grid, names: Sequence[str]) -> Plot:
 def seen_and_fresh(grid: Grid, names: Sequence[str]) -> Plot:
     """A panel for each variant: its training loss, and the loss on fresh trajectories at a few points of the run, means over the seeds.
 
-    Dotted upright lines part the epochs.
+    Dotted upright lines part the epochs where there are few of them.
     """
-    figure, panels = _panels(len(names), (4.2 * len(names), 4.6))
+    figure, panels = _panels(len(names))
     words, lowest = [], math.inf
     for name, axes in zip(names, panels, strict=True):
         runs = grid.of(name)
@@ -171,7 +170,7 @@ def seen_and_fresh(grid: Grid, names: Sequence[str]) -> Plot:
         places = [grid.budget.trajectories * step / runs[0].planned_steps for step, _ in looks]
         axes.plot(x, seen, color=ORANGE, linestyle="--", linewidth=2.5, label="training loss")
         axes.plot(places, [loss for _, loss in looks], color=BLUE, marker="D", linewidth=2.5, label="on fresh trajectories")
-        for k in range(1, runs[0].recipe.epochs):
+        for k in range(1, runs[0].recipe.epochs if runs[0].recipe.epochs <= FEW else 1):
             axes.axvline(k * grid.budget.trajectories / runs[0].recipe.epochs, color=GREY, linestyle=":", linewidth=1)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -238,14 +237,27 @@ def _ending(run: Run) -> str:
     )
 
 
-def _panels(count: int, size: tuple[float, float]) -> "tuple[Figure, Sequence[Axes]]":
+def _panels(count: int, size: tuple[float, float] | None = None) -> "tuple[Figure, Sequence[Axes]]":
+    """A figure and ``count`` panels, three in a row."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    axes = [figure.add_subplot(1, count, k + 1) for k in range(count)]
+    columns, rows = min(3, count), math.ceil(count / 3)
+    figure = Figure(figsize=size or (4.2 * columns, 4.2 * rows), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, k + 1) for k in range(count)]
     for one in axes:
         _plain(one)
     return figure, axes
+
+
+def _log_ticks(axes: "Axes", values: Sequence[float]) -> None:
+    """A logarithmic x axis that is labelled in plain numbers, few enough to be read, also where it spans less than a decade."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    axes.set_xscale("log")
+    narrow = bool(values) and max(values) < 5 * min(values)
+    axes.xaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
 
 
 def _plain(axes: "Axes") -> None:
