@@ -82,7 +82,6 @@ GRID: tuple[Variant, ...] = (
     Variant("decay 0.1", "weight decay", replace(_USUAL, weight_decay=0.1)),
     Variant("step rows", "rows", replace(_USUAL, rows="step")),
 )
-GROUPS = tuple(dict.fromkeys(variant.group for variant in GRID[1:]))
 
 
 @dataclass(frozen=True)
