@@ -131,6 +131,14 @@ def test_a_verdict_says_what_stopped_and_what_can_be_compared(tmp_path):
     assert loss_difference(grid, "b").pairs == 2 and rate_difference(grid, "a") is None
 
 
+def test_no_more_points_are_said_than_there_are(tmp_path):
+    usual, other = (
+        [run(name, seed, 0.1, many) for seed, many in enumerate(counts)]
+        for name, counts in (("unchanged", (0, 60)), ("a", (60, 30)))
+    )
+    assert "[-100, +100] points, not told apart" in verdict(grid_of(tmp_path, *usual, *other), "a")
+
+
 # --- what is recorded in docs/results
 
 GRID_HERE = read_grid()

@@ -243,7 +243,7 @@ def verdict(grid: Grid, variant: str) -> str:
     loss, passed = loss_difference(grid, variant), rate_difference(grid, variant)
     if loss is None or passed is None:
         return f"{head}: too few runs to compare."
-    points = f"{100 * passed.mean:+.0f} [{100 * passed.low:+.0f}, {100 * passed.high:+.0f}]"
+    points = f"{100 * passed.mean:+.0f} [{max(-100, 100 * passed.low):+.0f}, {min(100, 100 * passed.high):+.0f}]"  # no rate leaves 0 to 100
     return (
         f"{head}: held-out loss {loss.mean:.2f} times the unchanged run's [{loss.low:.2f}, {loss.high:.2f}], {loss.direction}; "
         f"pass rate {points} points, {passed.direction}."
