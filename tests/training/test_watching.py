@@ -31,16 +31,17 @@ def start(request, tmp_path):
 def test_a_watched_run_ends_with_the_weights_of_an_unwatched_one(start, tmp_path):
     seen = []
 
-    def watch(step, model):
+    def watch(step, steps, model):
         torch.rand(7), random.random(), numpy.random.random()  # as a careless watcher would
         [written] = generate_batch(model, [[2, 40, 50]], 8, 0.7, [0], 2)
         assert not model.training and not torch.is_grad_enabled()
+        assert steps == 4
         seen.append((step, len(written), model.lm_head.weight.detach().abs().sum().item()))
 
     watched = train(SIZE, 3, tmp_path / "watched", TRAJECTORIES, start=start, watch=watch)
     alone = train(SIZE, 3, tmp_path / "alone", TRAJECTORIES, start=start)
-    assert [step for step, _, _ in seen] == [1, 2, 3, 4] and all(written for _, written, _ in seen)
-    assert len({weight for _, _, weight in seen}) == 4, "it is the model in training that is shown, not a copy"
+    assert [step for step, _, _ in seen] == [0, 1, 2, 3, 4] and all(written for _, written, _ in seen)
+    assert len({weight for _, _, weight in seen}) == 5, "it is the model in training that is shown, not a copy"
     assert watched.final_loss == alone.final_loss
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("watched", "alone")]
     assert weights[0].keys() == weights[1].keys()

@@ -6,10 +6,16 @@ logged step: step, loss (nats a supervised token), learning_rate, grad_norm, sec
 
 import importlib.util
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.files import WorkbookError, atomic_write_text
+from toolslm_helpers.training.watching import Watch, undisturbed
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 NAME = "log.jsonl"
 DASHBOARDS = ("tensorboard", "trackio")  # both keep what they are told on this machine
@@ -51,3 +57,35 @@ class RunLog:
 def dashboards() -> list[str]:
     """Those of ``DASHBOARDS`` that are installed."""
     return [name for name in DASHBOARDS if importlib.util.find_spec(name) is not None]
+
+
+def reporting(log: RunLog, on_step: Callable[[int, int, float | None], None] | None, watch: Watch | None) -> "TrainerCallback":
+    """The callback that writes the log, tells ``on_step``, and shows the model to ``watch``."""
+    from transformers import TrainerCallback
+
+    began = time.perf_counter() - log.seconds_before
+
+    class Report(TrainerCallback):
+        latest: float | None = None
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "loss" in logs:
+                self.latest = float(logs["loss"])
+                numbers = {name: float(logs[name]) for name in ("loss", "learning_rate", "grad_norm")}
+                log.write(step=state.global_step, **numbers, seconds=round(time.perf_counter() - began, 3))
+
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            if state.global_step == 0:  # no run that goes on
+                show(state, model)
+
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            if on_step is not None:
+                on_step(state.global_step, state.max_steps, self.latest)
+            show(state, model)
+
+    def show(state: Any, model: Any) -> None:
+        if watch is not None:
+            with undisturbed(model):
+                watch(state.global_step, state.max_steps, model)
+
+    return Report()

@@ -25,15 +25,15 @@ from toolslm_helpers.training.halves import one_core_each
 from toolslm_helpers.training.material import Material, flatten_for, material_of, save_bad_batch, supervised_in, training_rows_of
 from toolslm_helpers.training.order import WINDOW, dataset_of, fill, one_epoch, places_in_order
 from toolslm_helpers.training.processes import process, rescaled, share_of
-from toolslm_helpers.training.runlog import RunLog, dashboards
+from toolslm_helpers.training.runlog import RunLog, dashboards, reporting
 from toolslm_helpers.training.shards import Prepared
 from toolslm_helpers.training.speed import Speed
 from toolslm_helpers.training.trainer import careful_trainer, must_be_finite
 from toolslm_helpers.training.unpadded import UnpaddedCollator, attend_within_rows
-from toolslm_helpers.training.watching import undisturbed
+from toolslm_helpers.training.watching import Watch
 
 if TYPE_CHECKING:
-    from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
+    from transformers import OPTConfig, PreTrainedTokenizerFast
     from trl import SFTConfig
 
     from toolslm_helpers.data.records import Trajectory
@@ -70,12 +70,18 @@ class SftRecord:
 
 
 def trainer_settings(
-    size: Size, seed: int, output_dir: str | Path, *, save_every: int | None = None, fused: bool = False
+    size: Size,
+    seed: int,
+    output_dir: str | Path,
+    *,
+    save_every: int | None = None,
+    fused: bool = False,
+    log_every: int | None = None,
 ) -> "SFTConfig":
     """TRL's settings of a size. What is left out is TRL's default and means nothing here.
 
-    ``save_every`` steps a checkpoint is written, and dashboards that are installed are told; None: neither. ``fused`` is AdamW in one
-    kernel, which ``train`` asks for on a GPU.
+    Every ``log_every`` steps (None: ``LOG_EVERY``) loss and gradient norm are logged. Every ``save_every`` steps a checkpoint is written,
+    and dashboards that are installed are told; None: neither. ``fused`` is AdamW in one kernel, which ``train`` asks for on a GPU.
     """
     import torch
     from trl import SFTConfig
@@ -106,7 +112,7 @@ def trainer_settings(
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,
-        logging_steps=LOG_EVERY,
+        logging_steps=log_every or LOG_EVERY,
         logging_nan_inf_filter=False,  # the default logs an earlier mean in place of NaN
         save_strategy="no" if save_every is None else "steps",
         save_steps=save_every or 500,  # TRL's default, which means nothing where nothing is saved
@@ -129,17 +135,18 @@ def train(
     collator: type[PaddingCollator] = CheckedCollator,
     save_every: int | None = None,
     on_forecast: Callable[[Forecast], None] | None = None,
-    watch: Callable[[int, "OPTForCausalLM"], None] | None = None,
+    watch: Watch | None = None,
     speed: Speed = DEFAULT,
+    log_every: int | None = None,
 ) -> SftRecord:
     """Fine-tunes ``start`` (default: the size's model) for one epoch; saves weights and training.json to ``output_dir``.
 
     ``trajectories`` are the training set (``agent.gold.training_trajectories`` gives a size's own), or what ``prepare`` made of it, which
     need not fit into memory. A size that counts step rows takes fewer merged examples a step (``processes.rescaled``). ``on_step`` hears
-    (step, steps, latest logged loss), ``on_forecast`` what the run will cost, before it starts. ``watch`` is shown (steps made, the model)
-    after every step, and may play it: the weights at the end are the same with and without (``training.watching``). The same seed gives
-    the same weights on the same machine. Raises WorkbookError where the loss is not finite; the batch's rows are then in
-    ``output_dir``/not_finite.json.
+    (step, steps, latest logged loss), ``on_forecast`` what the run will cost, before it starts. ``watch`` is shown (steps made, steps, the
+    model) before the first step and after every one, and may play it: the weights at the end are the same with and without. A point of
+    the curve is the mean of ``log_every`` steps. The same seed gives the same weights on the same machine. Raises NotFinite, a
+    WorkbookError, where the loss is not finite; the batch's rows are then in ``output_dir``/not_finite.json.
 
     With ``save_every``, a checkpoint is written every so many steps, and the same call goes on from the last one: to the same weights,
     on a CPU to the bit. Started several times by ``torchrun`` or ``accelerate launch``, the processes share each step's examples.
@@ -161,7 +168,7 @@ def train(
     a_step = rescaled(size, data.stands_for, len(data.lengths), processes)
     share = share_of(a_step, processes)
     fused = torch.cuda.is_available() if speed.fused is None else speed.fused
-    settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, fused=fused)
+    settings = trainer_settings(share, seed, output_dir / "trainer", save_every=save_every, fused=fused, log_every=log_every)
     settings._n_gpu = min(1, settings.n_gpu)  # several GPUs need several processes: one would batch for all of them
     expected = _forecast(
         share, model.config, data, processes, settings.device.type, measure=on_forecast is not None and rank == 0
@@ -190,7 +197,7 @@ def train(
         train_dataset=dataset_of(data.rows, places),
         processing_class=tokenizer,
         data_collator=collator(tokenizer.pad_token_id),
-        callbacks=[_report(log, on_step, watch)] if log is not None else [],
+        callbacks=[reporting(log, on_step, watch)] if log is not None else [],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.on_bad_loss = lambda step, loss, bad: save_bad_batch(output_dir, data, step, loss, bad)
@@ -231,35 +238,6 @@ def _forecast(size: Size, config: "OPTConfig", data: Material, processes: int, d
     measured = product_speed(device, size.precision) if measure else None
     many = {"stands_for": data.stands_for, "processes": processes}
     return forecast(size, config, data.lengths, data.supervised, **many, device=device, flops_a_second=measured)
-
-
-def _report(
-    log: RunLog,
-    on_step: Callable[[int, int, float | None], None] | None,
-    watch: Callable[[int, "OPTForCausalLM"], None] | None,
-) -> Any:
-    """The callback that writes the log, tells ``on_step``, and shows the model to ``watch``."""
-    from transformers import TrainerCallback
-
-    began = time.perf_counter() - log.seconds_before
-
-    class Report(TrainerCallback):
-        latest: float | None = None
-
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            if logs and "loss" in logs:
-                self.latest = float(logs["loss"])
-                numbers = {name: float(logs[name]) for name in ("loss", "learning_rate", "grad_norm")}
-                log.write(step=state.global_step, **numbers, seconds=round(time.perf_counter() - began, 3))
-
-        def on_step_end(self, args, state, control, model=None, **kwargs):
-            if on_step is not None:
-                on_step(state.global_step, state.max_steps, self.latest)
-            if watch is not None:
-                with undisturbed(model):
-                    watch(state.global_step, model)
-
-    return Report()
 
 
 def load_start(name: str | Path) -> tuple[Any, "PreTrainedTokenizerFast"]:

@@ -1,12 +1,15 @@
 """Looking at a model while it is trained, without changing what becomes of it."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+Watch = Callable[[int, int, "torch.nn.Module"], None]
+"""Is shown (steps made, steps of the run, the model), and may play the model."""
 
 
 @contextmanager
