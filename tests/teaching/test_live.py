@@ -69,7 +69,7 @@ def test_a_run_too_short_to_log_shows_nothing_and_does_not_fail(interactive, cap
 def test_a_saved_notebook_holds_the_figure_once(interactive, tmp_path):
     """Under papermill, where updates arrive as messages: the last picture and no earlier one."""
     cells = [
-        f"from toolslm_helpers.teaching.live import LiveCurve\nlive = LiveCurve([0.1] * 60, 5, {interactive})\n"
+        f"from toolslm_helpers.teaching.live import LiveCurve\nlive = LiveCurve([0.1] * 60, 5, {interactive}, display)\n"
         "for step in range(1, 61):\n    live.step(step, 60, (5 / (step - 1) if step > 10 else None))\n"
         "live.finish([(10, 3.0), (60, 0.25)])"
     ]

@@ -16,11 +16,10 @@ class LiveCurve:
 
     ``rates`` is the learning rate of every step. With ``interactive`` the figure stands under the cell from the first logged loss on and is
     updated in place, so that a saved notebook holds it once. Otherwise there are lines of text while the run lasts, and one figure.
+    ``display`` is IPython's, which every cell of a notebook has.
     """
 
-    def __init__(self, rates: Sequence[float], warmup_steps: int, interactive: bool, display: Callable[..., Any] | None = None):
-        if display is None:
-            from IPython.display import display
+    def __init__(self, rates: Sequence[float], warmup_steps: int, interactive: bool, display: Callable[..., Any]):
         self._rates, self._warmup, self._interactive, self._display = rates, warmup_steps, interactive, display
         self._handle: Any = None
         self._drawn = 0
