@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from toolslm_helpers.evaluation.recorded import read_recorded
 from toolslm_helpers.files import (
     WorkbookError,
     atomic_write_bytes,
@@ -30,9 +31,20 @@ def readme_block(record: dict) -> str:
     values = record["lessons"]["11"]["values"]
     controls = ", ".join(f"{name.replace('_', ' ')} {values[f'{name}_pass_rate']['value']:.1%}" for name in CONTROLS)
     return "\n".join([
-        BEGIN, "", markdown_table(record["pass_rate"]), "", f"Controls without a model, all queries: {controls}.", "",
+        BEGIN, "", markdown_table(record["pass_rate"]), "", f"Controls without a model, all queries: {controls}.", "", *recorded_lines(), "",
         f"Size `{record['size']}`, seed {record['seed']}, commit `{record['commit']}`, {record['device']}; {versions}. Times: {times}.", "", END,
     ])  # fmt: skip
+
+
+def recorded_lines() -> list[str]:
+    """The table of the recorded controls, which lesson 11 has too: who plays, what it is, how much it passes."""
+    lines = ["| control, recorded | what it is | all queries |", "|---|---|---|"]
+    for file in ("controls", "baselines"):
+        for name, agent in read_recorded(file).items():
+            rate = agent.pass_rates["all"]
+            interval = f"[{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+            lines.append(f"| {name} | {agent.about} | {rate.passed / rate.n:.1%} ({rate.passed}/{rate.n}) {interval} |")
+    return lines
 
 
 def main() -> None:
