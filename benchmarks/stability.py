@@ -36,6 +36,7 @@ from toolslm_helpers.training.stability import (
     Plan,
     Run,
     Variant,
+    clipped_steps,
     fine_tune,
     fresh_examples,
     mean_loss,
@@ -110,7 +111,7 @@ def found_by(variant: Variant, done: Run) -> dict:
     losses, norms = thinned(done.losses), thinned(done.norms)
     return {
         "stopped": done.stopped, "steps": len(done.losses), "final_loss": number(done.final_loss),
-        "clipped": sum(not norm <= variant.recipe.clip for norm in done.norms) if variant.recipe.clip else 0,
+        "clipped": clipped_steps(done.norms, variant.recipe.clip),
         "largest_norm": number(max(done.norms, default=math.nan)), "curve": {
             "step": [step for step, _ in losses], "loss": [number(loss) for _, loss in losses], "norm": [number(norm) for _, norm in norms],
         }, "looks": [[step, number(loss)] for step, loss in done.looks], "seconds": done.seconds,

@@ -20,7 +20,9 @@ from toolslm_helpers.files import DataError, read_json, repository_root
 from toolslm_helpers.text.protocol import Rendering
 
 
-class _Rate(Record):
+class RecordedRate(Record):
+    """``passed`` of ``n`` queries, with the bounds of the 95% Wilson interval."""
+
     passed: int
     n: int
     low: float
@@ -44,7 +46,7 @@ class RecordedAgent(Record):
     prompts: str  # SHA-256 of what the queries show a model first: it says whether they are still the same
     seconds: float
     ended: dict[str, int]  # how many episodes ended by finish, iterations, context
-    pass_rate: dict[str, _Rate]
+    pass_rate: dict[str, RecordedRate]
 
     @property
     def pass_rates(self) -> dict[str, PassRate]:

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from toolslm_helpers.data.records import Record, first_problem
-from toolslm_helpers.evaluation.recorded import results_folder
+from toolslm_helpers.evaluation.recorded import RecordedRate, results_folder
 from toolslm_helpers.files import DataError, read_json
 
 NAME = "stability"
@@ -30,15 +30,6 @@ class Curve(Record):
     step: list[int]
     loss: list[float | None]
     norm: list[float | None]
-
-
-class Passed(Record):
-    """``passed`` of ``n`` queries, with the bounds of the 95% Wilson interval."""
-
-    passed: int
-    n: int
-    low: float
-    high: float
 
 
 class RecordedRecipe(Record):
@@ -75,7 +66,7 @@ class RecordedRun(Record):
     seconds: float
     judging_seconds: float
     held_out: float | None
-    pass_rate: dict[str, Passed] | None
+    pass_rate: dict[str, RecordedRate] | None
     ended: dict[str, int] | None
 
     @property

@@ -18,6 +18,7 @@ from toolslm_helpers.training.material import NotFinite, flatten_for
 from toolslm_helpers.training.runlog import NAME, read_log
 from toolslm_helpers.training.sft import train
 from toolslm_helpers.training.speed import Speed
+from toolslm_helpers.training.watching import undisturbed
 
 if TYPE_CHECKING:
     from transformers import OPTForCausalLM, PreTrainedTokenizerFast
@@ -162,14 +163,17 @@ class Run:
         return clipped_share(self.norms, clip)
 
 
-def clipped_share(norms: Sequence[float], clip: float | None) -> float:
-    """The share of steps whose gradient norm is above ``clip``. A norm that is not finite is: it cannot be cut to anything useful.
+def clipped_steps(norms: Sequence[float], clip: float | None) -> int:
+    """How many steps have a gradient norm above ``clip``. A norm that is not finite is: it cannot be cut to anything useful.
 
     A norm equal to the threshold is left as it is (``torch.nn.utils.clip_grad_norm_`` multiplies by 1), and is not counted.
     """
-    if clip is None or not norms:
-        return 0.0
-    return sum(not norm <= clip for norm in norms) / len(norms)
+    return 0 if clip is None else sum(not norm <= clip for norm in norms)
+
+
+def clipped_share(norms: Sequence[float], clip: float | None) -> float:
+    """The share of ``clipped_steps``; 0 where there was no step."""
+    return clipped_steps(norms, clip) / len(norms) if norms else 0.0
 
 
 def fine_tune(
@@ -209,10 +213,8 @@ def fine_tune(
 
 def mean_loss(model: "OPTForCausalLM", examples: "Sequence[FlatExample]") -> float:
     """Mean loss over the supervised tokens of ``examples``, nats; the model is left in the mode it was in."""
-    training = model.training
-    model.eval()
-    graded = [entry for entry in graded_ledger(model, examples) if entry.graded]
-    model.train(training)
+    with undisturbed(model):
+        graded = [entry for entry in graded_ledger(model, examples) if entry.graded]
     return sum(entry.nats for entry in graded) / sum(entry.graded for entry in graded)
 
 
