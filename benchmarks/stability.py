@@ -1,6 +1,6 @@
 """Lesson 09's grid: opt-mini fine-tuned with one thing taken away or overdone at a time, three seeds each, every run graded and judged.
 
-    python benchmarks/stability.py [--jobs 2] [--only NAME ...] [--seeds 0 1 2] [--trajectories 960] [--queries 10] [--output build/stability]
+    python benchmarks/stability.py [--jobs 2] [--only NAME ...] [--seeds 0 1 2] [--trajectories 960] [--queries 20] [--output build/stability]
 
 Every run starts at ``instruct``. --jobs 1: one at a time, on two cores, which is what a learner's own run takes. --jobs 2: two side by
 side, a core each, so that the whole grid is done sooner. Writes docs/results/stability.json, which lesson 09 shows. A run that is done

@@ -55,18 +55,18 @@ def test_every_variant_changes_one_thing_and_the_unchanged_run_nothing():
     assert UNCHANGED.changes == {} and GRID[0] is UNCHANGED
     assert {name: list(variant.changes) for name, variant in VARIANTS.items() if variant is not UNCHANGED} == {
         "no warm-up": ["warmup"], "warm-up x 10": ["warmup"], "rate x 10": ["learning_rate"], "rate x 100": ["learning_rate"],
-        "no clipping": ["clip"], "clip 0.3": ["clip"], "batch 1": ["batch"], "batch 32": ["batch"], "3 epochs": ["epochs"],
-        "10 epochs": ["epochs"], "30 epochs": ["epochs"], "60 epochs": ["epochs"], "no decay": ["weight_decay"],
+        "no clipping": ["clip"], "clip 0.3": ["clip"], "batch 1": ["batch"], "batch 8": ["batch"],
+        "batch 32": ["batch"], "3 epochs": ["epochs"], "10 epochs": ["epochs"], "30 epochs": ["epochs"], "60 epochs": ["epochs"], "no decay": ["weight_decay"],
         "decay 0.1": ["weight_decay"], "step rows": ["rows"],
     }  # fmt: skip
     assert len(VARIANTS) == len(GRID) and len({variant.recipe for variant in GRID}) == len(GRID)
 
 
-def test_the_unchanged_run_is_size_tiny_on_fewer_trajectories():
+def test_the_unchanged_run_is_size_tiny_on_fewer_trajectories_in_smaller_steps():
     planned = plan(Recipe(), Budget(), 0, gold := GOLD_NAMES)
     different = {one.name for one in fields(TINY) if getattr(planned.size, one.name) != getattr(TINY, one.name)}
-    assert different == {"train_trajectories", "warmup_steps", "eval_queries_per_set"}
-    assert planned.steps == 120 and planned.size.warmup_steps == 6 and planned.rows == tuple(gold[:960])
+    assert different == {"train_trajectories", "batch_size", "warmup_steps", "eval_queries_per_set"}
+    assert planned.steps == 480 and planned.size.warmup_steps == 26 and planned.rows == tuple(gold[:960])
     assert planned.size.warmup_steps / planned.steps == pytest.approx(TINY.warmup_steps / (TINY.train_trajectories / 8), rel=0.1)
 
 
@@ -76,8 +76,9 @@ GOLD_NAMES = list(range(Budget().needed))  # a plan only counts its trajectories
 @pytest.mark.parametrize(
     ("name", "steps", "warmup", "rows"),
     [
-        ("no warm-up", 120, 0, 960), ("warm-up x 10", 120, 64, 960), ("batch 1", 960, 51, 960), ("batch 32", 30, 2, 960),
-        ("3 epochs", 120, 6, 320), ("10 epochs", 120, 6, 96), ("30 epochs", 120, 6, 32), ("60 epochs", 120, 6, 16),
+        ("no warm-up", 480, 0, 960), ("warm-up x 10", 480, 256, 960), ("batch 1", 960, 51, 960), ("batch 8", 120, 6, 960),
+        ("batch 32", 30, 2, 960), ("3 epochs", 480, 26, 320), ("10 epochs", 480, 26, 96), ("30 epochs", 480, 26, 32),
+        ("60 epochs", 480, 26, 16),
     ],
 )  # fmt: skip
 def test_what_a_variant_makes_of_the_budget(name, steps, warmup, rows):
@@ -99,7 +100,7 @@ def test_step_rows_have_the_same_targets_and_about_as_many_in_a_step():
         sum(supervised_in(row) for row in training_rows_of(flatten_for(one.size, one.rows, tokenizer))) for one in (merged, steps)
     ]
     assert targets[0] == targets[1]
-    assert steps.size.batch_size == round(8 * len(steps.rows) / 10) > 8
+    assert steps.size.batch_size == round(2 * len(steps.rows) / 10) > 2
 
 
 def test_a_plan_that_cannot_be_is_refused():
@@ -192,7 +193,7 @@ def test_a_run_is_trained_graded_and_judged_once_for_a_plan(start, tmp_path, mon
     task = stability.Task(VARIANTS["clip 0.3"], 0, BUDGET, start, tmp_path / "run")
     record = stability.run(task)
     assert torch.get_num_threads() == threads
-    assert record["stopped"] is None and record["steps"] == record["planned_steps"] == 2
+    assert record["stopped"] is None and record["steps"] == record["planned_steps"] == 5
     assert record["recipe"] == asdict(Recipe(clip=0.3)) and record["pass_rate"]["all"]["n"] == len(SETS)
     assert record["clipped"] == sum(norm > 0.3 for norm in record["curve"]["norm"])
     model, tokenizer = load_model(tmp_path / "run")
@@ -250,7 +251,7 @@ def test_the_grid_is_recorded_whole_and_a_trial_stays_in_its_folder(monkeypatch,
     record = read_json(tmp_path / "docs" / "stability.json")
     assert [(run["variant"], run["seed"]) for run in record["runs"]] == [(name, seed) for name in VARIANTS for seed in range(3)]
     assert {name: record[name] for name in SHARED} == SHARED and "weights" not in record["runs"][0]
-    assert "48 of 48" in capsys.readouterr().out
+    assert f"{3 * len(GRID)} of {3 * len(GRID)}" in capsys.readouterr().out
 
 
 def test_runs_of_two_plans_are_not_recorded_as_one():
