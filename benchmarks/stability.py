@@ -30,6 +30,7 @@ from toolslm_helpers.files import WorkbookError, atomic_write_json, read_json, r
 from toolslm_helpers.model.checkpoints import checkpoint_path, load_model
 from toolslm_helpers.results import provenance
 from toolslm_helpers.sizes import TINY
+from toolslm_helpers.text.tokenizer import load_small_tokenizer
 from toolslm_helpers.training.stability import (
     GRID,
     Budget,
@@ -41,6 +42,7 @@ from toolslm_helpers.training.stability import (
     fresh_examples,
     mean_loss,
     plan,
+    pool_from,
     thinned,
 )
 
@@ -60,7 +62,7 @@ class Task:
 @lru_cache(maxsize=1)
 def pool_of(budget: Budget) -> list[Trajectory]:
     """The trajectories of all runs, made once in each process."""
-    return gold_trajectories(build_world(), budget.needed, TINY.rendering)
+    return pool_from(gold_trajectories(build_world(), budget.drawn, TINY.rendering), budget, load_small_tokenizer())
 
 
 def asked_of(task: Task, planned: Plan) -> dict:

@@ -20,10 +20,21 @@ from toolslm_helpers.sizes import TINY
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
 from toolslm_helpers.training import stability as grid
 from toolslm_helpers.training.sft import flatten_for, supervised_in, training_rows_of
-from toolslm_helpers.training.stability import GRID, UNCHANGED, Budget, Recipe, Run, Variant, fine_tune, fresh_examples, plan
+from toolslm_helpers.training.stability import (
+    GRID,
+    UNCHANGED,
+    Budget,
+    Recipe,
+    Run,
+    Variant,
+    fine_tune,
+    fresh_examples,
+    plan,
+    pool_from,
+)
 
 BUDGET = Budget(trajectories=10, held_out=4, queries=1, seeds=3)
-POOL = gold_trajectories(build_world(), BUDGET.needed)
+POOL = pool_from(gold_trajectories(build_world(), BUDGET.drawn), BUDGET, load_small_tokenizer())
 VARIANTS = {variant.name: variant for variant in GRID}
 
 
@@ -56,8 +67,8 @@ def test_every_variant_changes_one_thing_and_the_unchanged_run_nothing():
     assert {name: list(variant.changes) for name, variant in VARIANTS.items() if variant is not UNCHANGED} == {
         "no warm-up": ["warmup"], "warm-up x 10": ["warmup"], "rate x 10": ["learning_rate"], "rate x 100": ["learning_rate"],
         "no clipping": ["clip"], "clip 0.3": ["clip"], "batch 1": ["batch"], "batch 8": ["batch"],
-        "batch 32": ["batch"], "3 epochs": ["epochs"], "10 epochs": ["epochs"], "30 epochs": ["epochs"], "60 epochs": ["epochs"], "no decay": ["weight_decay"],
-        "decay 0.1": ["weight_decay"], "step rows": ["rows"],
+        "batch 32": ["batch"], "3 epochs": ["epochs"], "10 epochs": ["epochs"], "30 epochs": ["epochs"], "60 epochs": ["epochs"],
+        "no decay": ["weight_decay"], "decay 0.1": ["weight_decay"], "step rows": ["rows"],
     }  # fmt: skip
     assert len(VARIANTS) == len(GRID) and len({variant.recipe for variant in GRID}) == len(GRID)
 
@@ -86,6 +97,19 @@ def test_what_a_variant_makes_of_the_budget(name, steps, warmup, rows):
     assert (planned.steps, planned.size.warmup_steps, len(planned.rows)) == (steps, warmup, rows)
     assert planned.rows[0] == 960, "each seed begins where the one before it ended"
     assert planned.size.epochs * rows == 960
+
+
+def test_a_pool_holds_no_trajectory_that_is_too_long_for_a_row(monkeypatch):
+    drawn, tokenizer = gold_trajectories(build_world(), 12), load_small_tokenizer()
+    budget, lengths = (
+        Budget(trajectories=2, held_out=2, seeds=2),
+        [len(flatten_for(TINY, [one], tokenizer).examples[0]) for one in drawn],
+    )
+    monkeypatch.setattr(grid, "TINY", replace(TINY, max_length=sorted(lengths)[5]))  # six of the twelve fit
+    short = [one for one, length in zip(drawn, lengths, strict=True) if length <= sorted(lengths)[5]]
+    assert pool_from(drawn, budget, tokenizer) == short[: budget.needed] != drawn[: budget.needed]
+    with pytest.raises(ValueError, match="3 trajectories, . of them short enough.*expected 6.*Draw more"):
+        pool_from(drawn[:3], budget, tokenizer)
 
 
 def test_clipping_that_is_left_out_is_a_threshold_that_nothing_reaches():

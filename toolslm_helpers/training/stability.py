@@ -4,6 +4,7 @@ A ``Recipe`` is what may be changed, a ``Variant`` changes one field of it, and 
 three seeds of every variant fit into an hour. The grid is data; ``fine_tune`` runs one cell of it.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -102,6 +103,26 @@ class Budget:
     def needed(self) -> int:
         """How many trajectories the whole grid needs: each seed's own, then the fresh ones, which no seed trains on."""
         return self.seeds * self.trajectories + self.held_out
+
+    @property
+    def drawn(self) -> int:
+        """How many to draw, so that ``needed`` are left without those that are too long for a row, about one in a thousand."""
+        return self.needed + math.ceil(self.needed / 100)
+
+
+def pool_from(trajectories: "Sequence[Trajectory]", budget: Budget, tokenizer: "PreTrainedTokenizerFast") -> "list[Trajectory]":
+    """The first ``budget.needed`` that are short enough for a row of size ``tiny``, so that no seed has fewer steps than another.
+
+    Raises ValueError where there are fewer.
+    """
+    short = (one for one in trajectories if not flatten_for(TINY, [one], tokenizer).refused)
+    pool = list(itertools.islice(short, budget.needed))
+    if len(pool) < budget.needed:
+        raise ValueError(
+            f"{len(trajectories)} trajectories, {len(pool)} of them short enough for {TINY.max_length} tokens; expected "
+            f"{budget.needed}. Draw more: budget.drawn is {budget.drawn}."
+        )
+    return pool
 
 
 @dataclass(frozen=True)
