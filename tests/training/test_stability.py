@@ -19,6 +19,7 @@ from toolslm_helpers.model.checkpoints import load_model, new_model, save_model
 from toolslm_helpers.sizes import TINY
 from toolslm_helpers.text.tokenizer import load_small_tokenizer
 from toolslm_helpers.training import stability as grid
+from toolslm_helpers.training.material import WeightsNotFinite
 from toolslm_helpers.training.sft import flatten_for, supervised_in, training_rows_of
 from toolslm_helpers.training.stability import (
     GRID,
@@ -189,6 +190,14 @@ def test_a_curve_is_thinned_to_single_steps_with_the_last_among_them():
     assert grid.thinned((5.0, 6.0, 7.0)) == [(1, 5.0), (2, 6.0), (3, 7.0)]
     assert grid.thinned((5.0, 6.0, 7.0, 8.0, 9.0), points=3) == [(1, 5.0), (3, 7.0), (5, 9.0)]
     assert len(grid.thinned(range(960))) == 120 and grid.thinned(range(960))[-1] == (960, 959)
+
+
+def test_a_run_says_whether_its_loss_or_its_weights_were_lost(start, tmp_path, monkeypatch):
+    def lost(*arguments, **named):
+        raise WeightsNotFinite("whatever it says")
+
+    monkeypatch.setattr(grid, "train", lost)
+    assert fine_tune(plan(Recipe(), BUDGET, 0, POOL), 0, tmp_path, start).stopped == "weights not finite"
 
 
 def test_a_run_that_diverges_is_recorded(start, tmp_path, short_episodes):

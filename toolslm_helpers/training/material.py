@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 
 class NotFinite(WorkbookError):
-    """A loss or a weight is NaN or infinite: the run has stopped, and going on would be of no use."""
+    """``what`` is NaN or infinite: the run has stopped, and going on would be of no use."""
+
+    what: str
+
+
+class LossNotFinite(NotFinite):
+    what = "loss"
+
+
+class WeightsNotFinite(NotFinite):
+    what = "weights"
 
 
 def flatten_for(
@@ -104,7 +114,7 @@ def _rows_in(trajectories: Sequence["Trajectory | MergedExample"], refused: Iter
 
 
 def save_bad_batch(folder: Path, data: Material, step: int, loss: float, places: Sequence[int]) -> None:
-    """Writes the rows of a batch whose loss is no number, and stops the run: a NotFinite that says where they are."""
+    """Writes the rows of a batch whose loss is no number, and stops the run: a LossNotFinite that says where they are."""
     real = [place for place in places if place >= 0]
     names = [data.names(place) for place in real]
     ids = dataset_of(data.rows, real)[:]["input_ids"]
@@ -114,7 +124,7 @@ def save_bad_batch(folder: Path, data: Material, step: int, loss: float, places:
                                                    for place, name, row in zip(real, names, ids, strict=True)]},
         indent=None,
     )  # fmt: skip
-    raise NotFinite(
+    raise LossNotFinite(
         f"loss is {loss} at step {step}. The {len(real)} rows of its batch ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}) are in "
         f"{path}. Usual cause: too high a learning rate, no clipping, or a weight of the start that is no number. Checkpoints are kept."
     )

@@ -227,7 +227,7 @@ def fine_tune(
             planned.size, seed, folder, planned.rows, start=start, speed=Speed(halves=threads), log_every=1, watch=look,
         )  # fmt: skip
     except NotFinite as error:
-        stopped = "loss not finite" if str(error).startswith("loss") else "weights not finite"
+        stopped = f"{error.what} not finite"
     lines = [line for line in read_log(folder / NAME) if "loss" in line]
     return Run(
         steps=planned.steps, losses=tuple(line["loss"] for line in lines), norms=tuple(line["grad_norm"] for line in lines),

@@ -8,7 +8,7 @@ from toolslm_helpers.files import WorkbookError
 from toolslm_helpers.text.flatten import IGNORED
 from toolslm_helpers.training.continuing import mark_whole, not_written
 from toolslm_helpers.training.halves import halving_trainer
-from toolslm_helpers.training.material import NotFinite
+from toolslm_helpers.training.material import LossNotFinite, WeightsNotFinite
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def careful_trainer(halving: bool, supervised_only: bool) -> type["SFTTrainer"]:
             if not torch.isfinite(loss):
                 if self.on_bad_loss is not None:
                     self.on_bad_loss(self.state.global_step + 1, loss.item(), [] if places is None else places.tolist())
-                raise NotFinite(f"loss is {loss.item()} at step {self.state.global_step + 1}.")
+                raise LossNotFinite(f"loss is {loss.item()} at step {self.state.global_step + 1}.")
             return loss
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -70,10 +70,10 @@ def careful_trainer(halving: bool, supervised_only: bool) -> type["SFTTrainer"]:
 
 
 def must_be_finite(model: "torch.nn.Module", step: int) -> None:
-    """Raises NotFinite where a weight is NaN or infinite: going on from such a checkpoint, or using it, is of no use."""
+    """Raises WeightsNotFinite where a weight is NaN or infinite: going on from such a checkpoint, or using it, is of no use."""
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
-            raise NotFinite(
+            raise WeightsNotFinite(
                 f"{name} holds numbers that are not finite after step {step}: nothing was saved. Usual cause: gradients that overflowed. "
                 "An earlier checkpoint is kept; lower the learning rate, or train in bf16 or fp32."
             )
