@@ -149,7 +149,7 @@ def test_training_and_judging_reach_their_helpers(monkeypatch, tmp_path, capsys)
     monkeypatch.setattr(stages, "run_stage", lambda name, output, seed, **more: calls.append((name, output, seed, more["start"])))
     monkeypatch.setattr(gold, "training_trajectories", lambda size: [f"for {size.name}"])
     monkeypatch.setattr(gold, "export_world", lambda output, seed: calls.append(("world", output, seed)) or {"a": "hash"})
-    monkeypatch.setattr(cli, "console", Console(width=100))
+    monkeypatch.setattr(cli.terminal, "console", Console(width=100))
 
     assert call(monkeypatch, "sft", "--size", "smoke", "--seed", "2", "--output", tmp_path, "--model", "base") == 0
     assert how == [("fp32", False, 100, Speed())]
