@@ -5,12 +5,15 @@
 Every run starts from its own random weights, goes through the first stage of ``training.stages`` with batches that suit two cores, and
 answers the same fresh texts (``training.skills``). After each run docs/results/sweep.json is written, and its table between the markers
 in docs/numbers.md (tests/test_readme.py holds the two together). A run that the record holds is not made again, so a stopped sweep goes
-on, on another machine too; a run that was stopped half-way goes on from its last save in the output folder.
+on, on another machine too; a run that was stopped half-way begins again. What a run costs is its processor time, so that another program
+beside it does not make it look dear.
 """
 
 import argparse
+import shutil
 import statistics
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +46,11 @@ AS_SHIPPED = ("as shipped", "", ({}, 1.0, 1.0))
 
 def start_of(folder: Path, seed: int, changes: dict) -> Path:
     """A checkpoint of random weights with these changes, and the tokenizer of its vocabulary."""
-    if not (folder / "config.json").is_file():
-        model = new_model(seed, **changes)
-        size = changes.get("vocab_size", OPT_MINI["vocab_size"])
-        shipped = size == OPT_MINI["vocab_size"]
-        tokenizer = load_small_tokenizer() if shipped else train_small_tokenizer(tokenizer_texts(), vocabulary_size=size)
-        save_model(model, folder)
-        tokenizer.save_pretrained(folder)
+    size = changes.get("vocab_size", OPT_MINI["vocab_size"])
+    shipped = size == OPT_MINI["vocab_size"]
+    tokenizer = load_small_tokenizer() if shipped else train_small_tokenizer(tokenizer_texts(), vocabulary_size=size)
+    save_model(new_model(seed, **changes), folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -57,17 +58,18 @@ def run(folder: Path, what: str, value: str, variant: tuple, seed: int, steps: i
     """One run: what it cost and what the model can do afterwards."""
     changes, factor, longer = variant
     folder = folder / f"{what} {value} {seed} {steps} {documents}".replace(" ", "_").replace("/", "-")
+    shutil.rmtree(folder, ignore_errors=True)
     start = start_of(folder / "start", seed, changes)
     stage = replace(STAGES["base"], matrix_rate=STAGES["base"].matrix_rate * factor)
-    made = run_stage(
-        stage, folder / "base", seed, round(steps * longer), start, documents, save_every=50, on_step=report(f"{what} {value}")
-    )
+    began = time.process_time()
+    made = run_stage(stage, folder / "base", seed, round(steps * longer), start, documents, on_step=report(f"{what} {value}"))
+    processor = time.process_time() - began
     load_model(start)[1].save_pretrained(folder / "base")
     model, tokenizer = load_model(folder / "base")
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     skills = measure_skills(model, tokenizer, chat=False)
     return {
-        "parameters": sum(p.numel() for p in model.parameters()), "tokens": made["tokens"], "seconds": round(made["seconds"]),
+        "parameters": sum(p.numel() for p in model.parameters()), "tokens": made["tokens"], "processor_seconds": round(processor),
         "final_loss": made["curve"][-1][1],
         "skills": {name: {"answers": s.answers, "right": s.right, "nats": round(s.nats, 3)} for name, s in skills.items()},
     }  # fmt: skip
@@ -83,7 +85,9 @@ def table(record: dict) -> str:
     groups: dict[tuple[str, str], list[dict]] = {}
     for found in record["runs"]:
         groups.setdefault((found["what"], found["value"]), []).append(found)
-    lines = ["| what | value | parameters | million tokens | minutes | loss | nats an answer | (seed by seed) | answers whole |"]
+    lines = [
+        "| what | value | parameters | million tokens | processor minutes | loss | nats an answer | (seed by seed) | answers whole |"
+    ]
     lines.append("|---" * 9 + "|")
     for (what, value), runs in groups.items():
         skills = [[skill for skill in run["skills"].values()] for run in runs]
@@ -91,7 +95,7 @@ def table(record: dict) -> str:
         whole = statistics.mean(skill["right"] / skill["answers"] for some in skills for skill in some)
         lines.append(
             f"| {what} | {value} | {runs[0]['parameters']:,} | {statistics.mean(r['tokens'] for r in runs) / 1e6:.1f} | "
-            f"{statistics.mean(r['seconds'] for r in runs) / 60:.1f} | {statistics.mean(r['final_loss'] for r in runs):.3f} | "
+            f"{statistics.mean(r['processor_seconds'] for r in runs) / 60:.1f} | {statistics.mean(r['final_loss'] for r in runs):.3f} | "
             f"{statistics.mean(nats):.2f} | {', '.join(f'{x:.2f}' for x in nats)} | {whole:.1%} |"
         )
     first, commits = record["runs"][0], sorted({run["commit"] for run in record["runs"]})
