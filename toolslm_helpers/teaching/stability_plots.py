@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.evaluation.stability import Grid, RecordedRun, final_loss, held_out, rate, spread
 from toolslm_helpers.teaching.plots import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, PURPLE, Plot
-from toolslm_helpers.training.stability import Run
+from toolslm_helpers.training.stability import Run, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,8 +68,8 @@ def noise(measured: Mapping[int, float]) -> Plot:
 def group(grid: Grid, names: Sequence[str], live: Mapping[str, Run] | None = None) -> Plot:
     """Variants of the grid: training loss along the run, and below it held-out loss and pass rate at its end, a mark for each seed.
 
-    Thin lines are single seeds, the bold one their mean, smoothed. ``live`` are runs of the reader's own, {name: run}; the name starts
-    with "live". Along the run one reads how many trajectories were passed over, since variants differ in the size of their steps.
+    Thin lines are single seeds, the bold one their mean, smoothed. ``live`` are runs of the reader's own, {name: run}, drawn
+    alike, with crosses. Along the run one reads how many trajectories were passed over, since variants differ in the size of their steps.
     """
     from matplotlib.figure import Figure
 
@@ -101,15 +101,10 @@ def group(grid: Grid, names: Sequence[str], live: Mapping[str, Run] | None = Non
             losses.annotate(f"{gone} of {len(runs)} stopped", (0.5, row), xycoords=losses.get_yaxis_transform(), fontsize=FONT_SIZE,
                             va="bottom", ha="center")  # fmt: skip
     for (name, run), colour in zip((live or {}).items(), (PURPLE, GREEN), strict=False):
-        steps = range(1, len(run.losses) + 1)
-        curves.plot(
-            *_along(grid, steps, run.losses, run),
-            color=colour,
-            marker="x",
-            markevery=max(1, len(steps) // 20),
-            linewidth=2,
-            label=name,
-        )
+        steps, losses_of = zip(*thinned(run.losses), strict=True) if run.losses else ((), ())
+        curves.plot(*_along(grid, steps, losses_of, run), color=colour, linewidth=0.7, alpha=0.6)
+        bold = _along(grid, steps, smoothed(losses_of), run)
+        curves.plot(*bold, color=colour, marker="x", markevery=max(1, len(steps) // 20), linewidth=2, label=name)
     curves.set_yscale("log")
     curves.yaxis.set_major_formatter("{x:g}")
     curves.set_ylabel("training loss (nats)", fontsize=FONT_SIZE)
