@@ -1,6 +1,6 @@
 """How opt-mini's shape and rates were chosen: short runs of pre-training, one thing changed at a time, measured on fresh texts.
 
-    python benchmarks/sweep.py [--seeds 0 1] [--steps 300] [--documents 8] [--only width depth] [--output build/sweep]
+    python benchmarks/sweep.py [--seeds 0 1] [--steps 200] [--documents 8] [--only width depth] [--output build/sweep]
 
 Every run starts from its own random weights, goes through the first stage of ``training.stages`` with batches that suit two cores, and
 answers the same fresh texts (``training.skills``). After each run docs/results/sweep.json is written, and its table between the markers
@@ -40,7 +40,7 @@ VARIANTS = {
     "norm": {"before": ({"do_layer_norm_before": True}, 1, 1)},
 }
 BEGIN, END = "<!-- sweep: written by benchmarks/sweep.py -->", "<!-- /sweep -->"
-STEPS, DOCUMENTS = 300, 8  # of the record: what two cores do in minutes
+STEPS, DOCUMENTS = 200, 8  # of the record: what two cores do in minutes
 AS_SHIPPED = ("as shipped", "", ({}, 1.0, 1.0))
 
 
