@@ -43,6 +43,15 @@ def test_tables_of_the_page_of_numbers_are_the_recorded_ones(name):
         assert not shown.strip(), f"a table without a record: docs/results/{name}.json is not there"
 
 
+@pytest.mark.parametrize("size", ["tiny", "full"])
+def test_the_page_of_numbers_tells_the_recorded_speed(size):
+    record, page = read_json(ROOT / "docs" / "results" / f"sft_speed_{size}.json"), (ROOT / "docs" / "numbers.md").read_text()
+    told = page.split(f"([sft_speed_{size}.json]")[0].rsplit(" times ", 1)[0]
+    assert told.endswith(f" {record['times_faster']:.1f}")
+    assert record["times_the_memory"] >= 1 and record["stock"]["loss"] == pytest.approx(record["ours"]["loss"], rel=1e-5)
+    assert record["layers"] is None, "the whole shape, not a part of it"
+
+
 def test_make_targets_named_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
