@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolslm_helpers.evaluation.stability import Grid, RecordedRun, final_loss, held_out, rate, spread
 from toolslm_helpers.teaching.plots import BLUE, FONT_SIZE, GREEN, GREY, ORANGE, PURPLE, Plot
-from toolslm_helpers.training.stability import Run, thinned
+from toolslm_helpers.training.stability import POINTS, Run, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,15 +200,18 @@ def smoothed(values: Sequence[float], width: int = SMOOTH) -> list[float]:
 
 
 def _mean_curve(grid: Grid, runs: Sequence[RecordedRun]) -> tuple[list[float], list[float]]:
-    """(trajectories passed, training loss): the mean over the runs that got that far, smoothed."""
-    by_step: dict[int, list[float]] = {}
+    """(trajectories passed, training loss): the mean over the runs that got that far, smoothed.
+
+    Runs of unequal length (step rows) share no step, but places along the run; so it is those that are averaged.
+    """
+    width = grid.budget.trajectories / POINTS
+    by_place: dict[int, list[float]] = {}
     for run in runs:
-        for step, loss in zip(run.curve.step, run.curve.loss, strict=True):
+        for passed, loss in zip(*_along(grid, run.curve.step, run.curve.loss, run), strict=True):
             if loss is not None:
-                by_step.setdefault(step, []).append(loss)
-    steps = sorted(by_step)
-    means = smoothed([statistics.mean(by_step[step]) for step in steps])
-    return _along(grid, steps, means, runs[0])
+                by_place.setdefault(math.ceil(passed / width - 1e-9), []).append(loss)
+    places = sorted(by_place)
+    return [width * place for place in places], smoothed([statistics.mean(by_place[place]) for place in places])
 
 
 def _along(grid: Grid, steps: Sequence[int], values: Sequence[Any], run: RecordedRun | Run) -> tuple[list[float], list[Any]]:

@@ -191,7 +191,7 @@ class Run:
 def clipped_steps(norms: Sequence[float], clip: float | None) -> int:
     """How many steps have a gradient norm above ``clip``. A norm that is not finite is: it cannot be cut to anything useful.
 
-    A norm equal to the threshold is left as it is (``torch.nn.utils.clip_grad_norm_`` multiplies by 1), and is not counted.
+    A norm equal to the threshold is not counted (``torch.nn.utils.clip_grad_norm_`` takes a millionth off it, so as never to divide by 0).
     """
     return 0 if clip is None else sum(not norm <= clip for norm in norms)
 

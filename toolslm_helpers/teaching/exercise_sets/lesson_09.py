@@ -84,7 +84,7 @@ EXERCISES = (
         ),
         cases=((400, 8, 3, 0.1), (1_200, 8, 1, 0.1), (187_542, 32, 1, 0.02), (100, 32, 10, 0.1)),
         expected=(15, 15, 117, 4),
-        right="Counted in steps of the optimiser, over all epochs. The paper's 100 of 5,861 are 1.7%.",
+        right="Counted in steps of the optimiser, over all epochs. The paper's 100 of 5,860 are 1.7%.",
         mistakes=(
             Mistake(_warmup("epochs"),
                     "That is a share of the epochs. Warm-up is counted in optimiser steps: in a single epoch a tenth of an epoch rounds to "
@@ -146,15 +146,15 @@ EXERCISES = (
         name="share_clipped",
         shown="a function; `share_clipped([0.2, 0.3, 0.5, 2.0], 0.3)` gives `0.5`",
         hints=(
-            "A step was clipped if its norm, from before, was above the threshold. Is one that is equal to it changed?",
+            "A step was clipped if its norm, from before, was above the threshold.",
             "Count the norms > threshold. Divide by how many steps there were.",
         ),
         cases=(([0.2, 0.3, 0.5, 2.0], 0.3), ([1.0, 1.0, 1.0], 1.0), ([5.0, 4.0, 0.9, 3.0, 2.0], 1.0)),
         expected=(0.5, 0.0, 0.8),
-        right="Steps that were changed, of all steps. One that is exactly at the threshold is multiplied by 1.",
+        right="Steps that were cut, of all steps. At the threshold itself nothing is cut but a millionth.",
         mistakes=(
             Mistake(lambda norms, most: sum(n >= most for n in norms) / len(norms),
-                    "A norm equal to the threshold is not cut: the factor is 1. Count those above it."),
+                    "A norm equal to the threshold is cut by a millionth, if at all. Count those above it."),
             Mistake(lambda norms, most: sum(n > most for n in norms), "That is how many. Divide by the number of steps."),
             Mistake(lambda norms, most: 100 * sum(n > most for n in norms) / len(norms), "In percent; a share lies between 0 and 1."),
             Mistake(lambda norms, most: sum(n <= most for n in norms) / len(norms), "Those are the steps that were left alone."),
