@@ -19,6 +19,7 @@ from toolslm_helpers.files import (
     repository_root,
 )
 from toolslm_helpers.results import as_fields, duration, markdown_table, replace_block
+from toolslm_helpers.teaching.views import pass_rate_rows
 
 CONTROLS = ("always_ask", "always_give_up", "dump_everything")
 BEGIN, END = "<!-- results: written by docs/record.py -->", "<!-- /results -->"
@@ -41,9 +42,8 @@ def recorded_lines() -> list[str]:
     lines = ["| control, recorded | what it is | all queries |", "|---|---|---|"]
     for file in ("controls", "baselines"):
         for name, agent in read_recorded(file).items():
-            rate = agent.pass_rates["all"]
-            interval = f"[{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-            lines.append(f"| {name} | {agent.about} | {rate.passed / rate.n:.1%} ({rate.passed}/{rate.n}) {interval} |")
+            (row,) = pass_rate_rows({name: {"all": agent.pass_rates["all"]}})
+            lines.append(f"| {name} | {agent.about} | {row.words} |")
     return lines
 
 

@@ -162,9 +162,9 @@ def seen_and_fresh(grid: Grid, names: Sequence[str]) -> Plot:
         runs = grid.of(name)
         x, seen = _mean_curve(grid, runs)
         looks = looks_of(runs)
-        places = [grid.budget.trajectories * step / runs[0].planned_steps for step, _ in looks]
+        places, fresh = _along(grid, *zip(*looks, strict=True), runs[0])
         axes.plot(x, seen, color=ORANGE, linestyle="--", linewidth=2.5, label="training loss")
-        axes.plot(places, [loss for _, loss in looks], color=BLUE, marker="D", linewidth=2.5, label="on fresh trajectories")
+        axes.plot(places, fresh, color=BLUE, marker="D", linewidth=2.5, label="on fresh trajectories")
         for k in range(1, runs[0].recipe.epochs if runs[0].recipe.epochs <= FEW else 1):
             axes.axvline(k * grid.budget.trajectories / runs[0].recipe.epochs, color=GREY, linestyle=":", linewidth=1)
         axes.set_yscale("log")
