@@ -1,4 +1,5 @@
-"""The result with several seeds: `toolslm sft` and `toolslm evaluate` for each, then the mean in every set with its interval.
+"""The result with several seeds: `toolslm sft` and `toolslm evaluate` for each, then test queries asked in people's own words; the mean
+in every set with its interval.
 
     python benchmarks/seeds.py [--seeds 0 1 2] [--output build/seeds]
 
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 from toolslm_helpers.agent.gold import training_trajectories
+from toolslm_helpers.data.own_words import own_words
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.statistics import wilson
 from toolslm_helpers.evaluation.tooleval import evaluate
@@ -24,6 +26,7 @@ from toolslm_helpers.sizes import Size, get_size
 from toolslm_helpers.training.sft import train
 
 BEGIN, END = "<!-- seeds: written by benchmarks/seeds.py -->", "<!-- /seeds -->"
+OWN_WORDS = "in people's own words"
 
 
 def one_seed(size: Size, seed: int, folder: Path) -> dict:
@@ -39,6 +42,7 @@ def one_seed(size: Size, seed: int, folder: Path) -> dict:
     model, tokenizer = load_model(folder)
     began = time.perf_counter()
     judged = evaluate(model, tokenizer, build_world(), size, seed).as_json()
+    judged[OWN_WORDS] = evaluate(model, tokenizer, build_world(), size, seed, queries=own_words(build_world())).as_json()["all"]
     result = {
         "seed": seed,
         "steps": record.steps,
@@ -83,7 +87,7 @@ def main() -> None:
     runs = [one_seed(get_size("tiny"), seed, asked.output / str(seed)) for seed in asked.seeds]
     root = repository_root()
     record = provenance() | {
-        "mean": {name: mean_of(runs, name) for name in (*SETS, "all")},
+        "mean": {name: mean_of(runs, name) for name in (*SETS, "all", OWN_WORDS)},
         "runs": runs,
     }
     atomic_write_json(root / "docs" / "results" / "seeds.json", record)

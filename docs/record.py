@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from toolslm_helpers.evaluation.recorded import read_recorded
+from toolslm_helpers.evaluation.statistics import wilson
 from toolslm_helpers.files import (
     WorkbookError,
     atomic_write_bytes,
@@ -32,9 +33,21 @@ def readme_block(record: dict) -> str:
     values = record["lessons"]["11"]["values"]
     controls = ", ".join(f"{name.replace('_', ' ')} {values[f'{name}_pass_rate']['value']:.1%}" for name in CONTROLS)
     return "\n".join([
-        BEGIN, "", markdown_table(record["pass_rate"]), "", f"Controls without a model, all queries: {controls}.", "", *recorded_lines(), "",
+        BEGIN, "", markdown_table(record["pass_rate"]), "", own_words_line(values), "",
+        f"Controls without a model, all queries: {controls}.", "", *recorded_lines(), "",
         f"Size `{record['size']}`, seed {record['seed']}, commit `{record['commit']}`, {record['device']}; {versions}. Times: {times}.", "", END,
     ])  # fmt: skip
+
+
+def own_words_line(values: dict) -> str:
+    """What became of the queries that lesson 11 plays twice: as people asked them, and as the test sets do."""
+    asked = values["own_words"]["value"]
+    rates = [values[name]["value"] for name in ("own_words_pass_rate", "same_queries_pass_rate")]
+    low, high = wilson(round(rates[0] * asked), asked)
+    return (
+        f"{asked} of these queries asked again by hand, in words that no program wrote: sft passes {rates[0]:.1%} "
+        f"[{100 * low:.1f}, {100 * high:.1f}], and {rates[1]:.1%} of the same {asked} in the test sets' words."
+    )
 
 
 def recorded_lines() -> list[str]:

@@ -20,7 +20,7 @@ from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.controls import CONTROLS
 from toolslm_helpers.evaluation.recorded import read_recorded
-from toolslm_helpers.files import WorkbookError, read_json, repository_root
+from toolslm_helpers.files import read_json, repository_root
 from toolslm_helpers.model import checkpoints
 from toolslm_helpers.model.savings import recorded_savings
 from toolslm_helpers.sizes import get_size
@@ -42,7 +42,6 @@ def script(name):
 controls, baselines = script("controls"), script("baselines")
 merge, mutations = script("merge"), script("mutations")
 shorten, salted = script("shorten"), script("salted")
-free_wording = script("free_wording")
 ROWS = {control.name: control for control in controls.CONTROLS}
 
 
@@ -278,12 +277,3 @@ def test_mutations_are_recorded_whole_and_a_trial_stays_in_its_folder(monkeypatc
     mutations.main()
     assert list(read_json(tmp_path / "docs" / "mutations.json")["agents"]) == [mutation.name for mutation in mutations.MUTATIONS]
     assert "held out  2.000" in capsys.readouterr().out
-
-
-def test_words_of_one_s_own_say_what_their_query_does(monkeypatch, tmp_path):
-    said = free_wording.said_freely(build_world())
-    assert len(said) == 30 and all(value in query.query.query for query in said for value in query.values)
-    (tmp_path / "free_wording.toml").write_text('10002 = "whats the daily style"\n', encoding="utf-8")
-    monkeypatch.setattr(free_wording, "__file__", str(tmp_path / "free_wording.py"))
-    with pytest.raises(WorkbookError, match="10002.*Sholde"):
-        free_wording.said_freely(build_world())

@@ -6,7 +6,7 @@ from itertools import chain, islice
 import pytest
 
 from toolslm_helpers.data import wording
-from toolslm_helpers.data.queries import TEST_QUERIES, TEST_SHARES, TRAINING_SHARES, test_queries, train_queries
+from toolslm_helpers.data.queries import TEST_QUERIES, TEST_SHARES, TRAINING_SHARES, test_queries, train_queries, typed_queries
 from toolslm_helpers.data.words import MONTHS, SEEN_THEMES, UNSEEN_THEMES, is_held_out
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.files import WorkbookError
@@ -28,7 +28,8 @@ def held_out(world):
 
 @pytest.fixture(scope="module")
 def training(world):
-    return train_queries(world, TRAINING)
+    """Written and typed ones."""
+    return train_queries(world, TRAINING) + typed_queries(world, TRAINING)
 
 
 def test_as_many_as_tooleval(held_out):
@@ -66,7 +67,7 @@ def test_sets_mean_what_toolbench_means(world, held_out):
 
 def test_every_fact_comes_from_each_of_its_calls(world, held_out, training):
     """The goal is what the world answers: each call that is said to yield a value yields it, unless it fails."""
-    for q in (*chain(*held_out.values()), *training[:300]):
+    for q in (*chain(*held_out.values()), *training[:300], *training[-300:]):
         for step in q.plan:
             values = []
             for call in step.calls:
@@ -138,6 +139,7 @@ def test_words_of_unseen_categories_are_in_no_training_text(training, stage_text
 
 def test_first_queries_do_not_depend_on_the_count(world, training):
     assert train_queries(world, 50) == training[:50]
+    assert typed_queries(world, 50) == training[TRAINING : TRAINING + 50]
 
 
 def test_unknown_set(world):

@@ -18,7 +18,7 @@ from toolslm_helpers.agent.search import offered_tools, opening_messages
 from toolslm_helpers.agent.virtual_api import Session, Status, VirtualApi
 from toolslm_helpers.data.goals import Call, PlanStep, WorldQuery
 from toolslm_helpers.data.names import FINISH, function_of, standardize
-from toolslm_helpers.data.queries import test_queries, train_queries
+from toolslm_helpers.data.queries import test_queries, train_queries, typed_queries
 from toolslm_helpers.data.records import Message, Trajectory
 from toolslm_helpers.data.rows import TrajectoryStream
 from toolslm_helpers.data.toolbench import read_tree, trajectory_of, write_queries, write_rows, write_tool, write_tree
@@ -136,11 +136,15 @@ def gold_trajectories(world: World, count: int, rendering: Rendering = "compact"
 def training_trajectories(size: Size) -> list[Trajectory]:
     """The training set of a size: the world's gold trajectories, or ToolBench's rows from the folder TOOLBENCH_DIR.
 
-    There it reads ``toolllama_G123_dfs_train.json`` or, without it, the answer trees below ``raw_trees`` or ``answer``. Raises DataError
-    where neither is found. Damaged rows of the released file are left out, with a warning.
+    In the world every third query is as somebody typed it (``typed_queries``); the first n are the same for every count. From ToolBench it
+    reads ``toolllama_G123_dfs_train.json`` or, without it, the answer trees below ``raw_trees`` or ``answer``. Raises DataError where neither
+    is found. Damaged rows of the released file are left out, with a warning.
     """
     if size.data == "world":
-        return gold_trajectories(build_world(), size.train_trajectories, size.rendering)
+        world, count = build_world(), size.train_trajectories
+        written, typed = train_queries(world, count - count // 3), typed_queries(world, count // 3)
+        queries = [typed[k // 3] if k % 3 == 2 else written[k - k // 3] for k in range(count)]
+        return [gold_trajectory(world, query, size.rendering) for query in queries]
     folder = Path(os.environ.get("TOOLBENCH_DIR", ""))
     released = folder / "toolllama_G123_dfs_train.json"
     if released.is_file():

@@ -7,13 +7,14 @@ its wording and its names.
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from toolslm_helpers.data.goals import Call, Fact, Goal, PlanStep, WorldQuery
 from toolslm_helpers.data.records import Query
 from toolslm_helpers.data.tools import LASTING_FAULTS, WorldApi
+from toolslm_helpers.data.typed import typed_request
 from toolslm_helpers.data.values import draw_extra_value, said_as, spoken
 from toolslm_helpers.data.wording import HELD_OUT, TRAINING, Need, request
 from toolslm_helpers.data.words import MODIFIERS, SEEN_THEMES, UNSEEN_THEMES, coin_name
@@ -28,6 +29,8 @@ TRAINING_SHARES = (0.08, 0.07)  # a little more of them: each shows a decision t
 # G2 and G3 need several tools. In training chains come twice as often: they are learned last.
 TEST_FORMS = {"G1": (74, 18, 0, 8), "several": (0, 74, 4, 22)}
 TRAINING_FORMS = {"G1": (66, 18, 0, 16), "several": (0, 40, 6, 54)}
+# How often two things that can be of one entity are: in other queries, and in typed ones, where "its" is a wording to learn.
+ONE_ENTITY = (0.5, 0.9)
 TRAINING_MIX = {"G1": 0.45, "G2": 0.40, "G3": 0.15}
 
 
@@ -76,12 +79,12 @@ class QueryDrawer:
     def _try(
         self, rng: random.Random, kind: str, broken: bool, group: str, pool: str, query_id: int, set_name: str
     ) -> WorldQuery:
-        held_out = set_name != "train"
+        held_out = set_name in SETS
         scope = self._scope(rng, group, pool)
         forms = (TEST_FORMS if held_out else TRAINING_FORMS)["G1" if group == "G1" else "several"]
         form = rng.choices(("one", "two", "three", "chain"), forms)[0] if kind == "answer" else "one"
         chosen, chained = _choose(rng, scope, group, form)
-        wants = self._wants(rng, chosen, chained, held_out)
+        wants = self._wants(rng, chosen, chained, held_out, ONE_ENTITY[set_name == "typed"])
         if kind == "give_up" and not broken:
             wants = [self._unanswerable(rng, wants[0], scope)]
         missing: tuple[str, ...] = ()
@@ -99,7 +102,7 @@ class QueryDrawer:
             if chained
             else [want.need for want in wants]
         )
-        text, template = request(rng, needs, HELD_OUT if held_out else TRAINING)
+        text, template = _asked(rng, needs, set_name)
         if len(text) + sum(_listed_length(api) for api in listed) > MAX_PROMPT_CHARACTERS:
             raise _Unsuitable
         relevant = tuple(dict.fromkeys((call.tool_name, call.api_name) for step in plan for call in step.calls))
@@ -119,14 +122,14 @@ class QueryDrawer:
         apis = [api for tool in tools for api in tool.apis]
         return rng.sample(apis, len(apis))
 
-    def _wants(self, rng: random.Random, chosen: list[WorldApi], chained: bool, held_out: bool) -> list[_Want]:
+    def _wants(self, rng: random.Random, chosen: list[WorldApi], chained: bool, held_out: bool, one_entity: float) -> list[_Want]:
         wants: list[_Want] = []
         for k, api in enumerate(chosen):
             entity = coin_name(rng, held_out)
             if chained and k:
                 first = wants[0].api
                 entity = str(self.world.value(first, first.attribute, first.fields[0][1], wants[0].entity))
-            elif k and api.kind == wants[-1].api.kind and rng.random() < 0.5:
+            elif k and api.kind == wants[-1].api.kind and rng.random() < one_entity:
                 entity = wants[-1].entity  # two things about one entity
             argument: dict[str, object] = {}
             said: tuple[str, ...] = ()
@@ -181,6 +184,13 @@ class QueryDrawer:
             asked = {} if argument == want.argument else want.argument
             steps.append(PlanStep(want.need, value, calls, asked))
         return tuple(steps)
+
+
+def _asked(rng: random.Random, needs: Sequence[Need], set_name: str) -> tuple[str, str]:
+    """(request, template) as a set words it: the test sets in wording held out from training, "typed" as people type, "train" in frames."""
+    if set_name == "typed":
+        return typed_request(rng, needs)
+    return request(rng, needs, HELD_OUT if set_name in SETS else TRAINING)
 
 
 def _choose(rng: random.Random, scope: list[WorldApi], group: str, form: str) -> tuple[list[WorldApi], bool]:
@@ -260,15 +270,25 @@ def test_queries(world: World, set_name: str) -> tuple[WorldQuery, ...]:
 
 @lru_cache(maxsize=4)
 def train_queries(world: World, count: int) -> tuple[WorldQuery, ...]:
-    """``count`` training queries over the seen tools. Each thousand has the proportions of ``TRAINING_MIX`` and ``TRAINING_SHARES``;
-    the first thousands are the same for every count."""
+    """``count`` training queries over the seen tools, written in the training half of the wording. Each thousand has the proportions of
+    ``TRAINING_MIX`` and ``TRAINING_SHARES``; the first thousands are the same for every count."""
+    return _training_set(world, count, "train", 1_000_000)
+
+
+@lru_cache(maxsize=4)
+def typed_queries(world: World, count: int) -> tuple[WorldQuery, ...]:
+    """``count`` other training queries over the same tools in the same proportions, asked as people type (``typed``)."""
+    return _training_set(world, count, "typed", 2_000_000)
+
+
+def _training_set(world: World, count: int, name: str, first: int) -> tuple[WorldQuery, ...]:
     queries = []
     for k in range(0, count, 1000):
         groups = random.Random(f"{world.seed} groups {k}").choices(list(TRAINING_MIX), list(TRAINING_MIX.values()), k=1000)
-        kinds = _kinds(1000, f"{world.seed} train kinds {k}", TRAINING_SHARES)
+        kinds = _kinds(1000, f"{world.seed} {name} kinds {k}", TRAINING_SHARES)
         drawn = list(zip(kinds, groups, strict=True))[: count - k]
         queries += [
-            _drawer(world).draw(f"train {k + i}", kind, group, "train", 1_000_000 + k + i, "train")
+            _drawer(world).draw(f"{name} {k + i}", kind, group, "train", first + k + i, name)
             for i, (kind, group) in enumerate(drawn)
         ]
     return tuple(queries)

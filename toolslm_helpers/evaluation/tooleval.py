@@ -79,12 +79,14 @@ def evaluate_agent(
     log: EpisodeLog | None = None,
     api: VirtualApi | None = None,
     calls_at_once: int = 1,
+    queries: Sequence[WorldQuery] | None = None,
 ) -> Evaluation:
-    """Plays the test queries of all six sets (the first ``size.eval_queries_per_set`` of each) and judges them.
+    """Plays ``queries``, or the test queries of all six sets (the first ``size.eval_queries_per_set`` of each), and judges them.
 
     Any ``Agent`` will do: a model, or one of ``controls.CONTROLS``. The rest is ``play_shared``'s.
     """
-    queries = [query for name in SETS for query in test_queries(world, name)[: size.eval_queries_per_set]]
+    if queries is None:
+        queries = [query for name in SETS for query in test_queries(world, name)[: size.eval_queries_per_set]]
     episodes = play_shared(
         agent, world, queries, size, seed, batch_size, on_progress, search=search, log=log, api=api, calls_at_once=calls_at_once
     )
@@ -131,7 +133,8 @@ def evaluate(
     *,
     search: Search | None = None,
     log: EpisodeLog | None = None,
+    queries: Sequence[WorldQuery] | None = None,
 ) -> Evaluation:
     """``evaluate_agent`` for a language model at the temperature and limits of ``size``."""
     agent = ModelAgent(model, tokenizer, size)
-    return evaluate_agent(agent, world, size, seed, batch_size, on_progress, search=search, log=log)
+    return evaluate_agent(agent, world, size, seed, batch_size, on_progress, search=search, log=log, queries=queries)
