@@ -17,7 +17,7 @@ from toolslm_helpers.agent.constrained import ConstrainedAgent
 from toolslm_helpers.agent.gold import training_trajectories
 from toolslm_helpers.agent.prompting import choose_examples, mean_shown, with_examples
 from toolslm_helpers.agent.search import Agent, ModelAgent
-from toolslm_helpers.data.queries import test_queries, train_queries
+from toolslm_helpers.data.queries import test_queries, train_queries, typed_queries
 from toolslm_helpers.data.world import SETS, World, build_world
 from toolslm_helpers.evaluation.recorded import outcome, prompts_hash, results_folder, weights_hash
 from toolslm_helpers.evaluation.tooleval import evaluate_agent
@@ -66,7 +66,8 @@ def agent_of(control: Control, checkpoint: Path, world: World, size: Size, seed:
 
 def fine_tuned_from_random(output: Path, world: World, size: Size, seed: int, on_step: Callable) -> Path:
     """The checkpoint of the same fine-tuning, started from random weights; made once for a seed and its training prompts."""
-    folder = output / f"random_{seed}_{prompts_hash(world, train_queries(world, 1000), size.rendering)[:8]}"
+    trained_on = train_queries(world, 1000) + typed_queries(world, 1000)
+    folder = output / f"random_{seed}_{prompts_hash(world, trained_on, size.rendering)[:8]}"
     if not (folder / "sft" / "training.json").is_file():
         save_model(new_model(seed), folder / "start")
         train(size, seed, folder / "sft", training_trajectories(size), start=folder / "start", on_step=on_step)

@@ -43,7 +43,7 @@ class Size:
 
 TINY = Size(
     name="tiny", model="instruct", data="world", rendering="compact", max_length=768, batch_size=4, accumulation=1,
-    learning_rate=5e-4, warmup_steps=60, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
+    learning_rate=5e-4, warmup_steps=100, max_grad_norm=1.0, weight_decay=0.01, epochs=1, precision="fp32",
     gradient_checkpointing=False, train_trajectories=8_000, eval_queries_per_set=None,
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ from toolslm_helpers.training.processes import process, rescaled, share_of
 
 @pytest.mark.parametrize(
     ("processes", "full", "tiny"),
-    [(1, (8, 4), (8, 1)), (2, (8, 2), (4, 1)), (4, (8, 1), (2, 1)), (8, (4, 1), (1, 1))],
+    [(1, (8, 4), (4, 1)), (2, (8, 2), (2, 1)), (4, (8, 1), (1, 1))],
 )
 def test_the_effective_batch_is_that_of_one_process(processes, full, tiny):
     for size, expected in ((FULL, full), (TINY, tiny)):

@@ -79,7 +79,7 @@ def test_the_unchanged_run_is_size_tiny_on_fewer_trajectories_in_smaller_steps()
     different = {one.name for one in fields(TINY) if getattr(planned.size, one.name) != getattr(TINY, one.name)}
     assert different == {"train_trajectories", "batch_size", "warmup_steps", "eval_queries_per_set"}
     assert planned.steps == 480 and planned.size.warmup_steps == 26 and planned.rows == tuple(gold[:960])
-    assert planned.size.warmup_steps / planned.steps == pytest.approx(TINY.warmup_steps / (TINY.train_trajectories / 8), rel=0.1)
+    assert planned.size.warmup_steps / planned.steps == pytest.approx(TINY.warmup_steps / (TINY.train_trajectories / 4), rel=0.1)
 
 
 GOLD_NAMES = list(range(Budget().needed))  # a plan only counts its trajectories, unless it cuts them into step rows

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from toolslm_helpers.data.records import Trajectory
     from toolslm_helpers.text.flatten import FlatExample
 
-TINY_STEPS = TINY.train_trajectories // TINY.effective_batch_size
 LOOKS = 10  # times that a run's loss on fresh trajectories is measured while it learns
 LOOKED_AT = 24  # fresh trajectories each time; at the end it is all of them
 POINTS = 120  # of a curve that is kept
@@ -37,10 +36,10 @@ POINTS = 120  # of a curve that is kept
 class Recipe:
     """What the grid changes. The defaults are the unchanged run: size ``tiny``, but for its batch.
 
-    In steps of ``tiny``'s 8, the budget's few trajectories pass under a tenth of the queries, and no pass rate could turn.
+    The budget's few trajectories need small steps: in steps of 8 they pass under a tenth of the queries, and no pass rate could turn.
     """
 
-    warmup: float = TINY.warmup_steps / TINY_STEPS  # share of the steps, so that a shorter run has the same shape
+    warmup: float = 60 / 1_125  # share of the steps, about that of size ``tiny``, so that a shorter run has the same shape
     learning_rate: float = TINY.learning_rate
     clip: float | None = TINY.max_grad_norm  # None: gradients are left as they are
     batch: int = 2  # trajectories a step
