@@ -113,6 +113,14 @@ def test_prompts_fit(world):
     assert max(lengths) <= 384
 
 
+def test_every_third_trajectory_of_a_size_is_a_typed_one(world):
+    tiny = get_size("tiny")
+    ids = [one.id for one in training_trajectories(replace(tiny, train_trajectories=9))]
+    assert ids == [f"typed {2_000_000 + k // 3}" if k % 3 == 2 else f"train {1_000_000 + k - k // 3}" for k in range(9)]
+    for count in (1, 2, 3, 7):  # the first n are the same for every count
+        assert [one.id for one in training_trajectories(replace(tiny, train_trajectories=count))] == ids[:count]
+
+
 def test_files_are_toolbench_s_and_the_same_to_the_byte(world, tmp_path):
     manifest = export_world(tmp_path / "a", seed=0, trajectories=20, trees=5, tools=70, test_queries_per_set=3)
     assert export_world(tmp_path / "b", seed=0, trajectories=20, trees=5, tools=70, test_queries_per_set=3) == manifest

@@ -7,6 +7,7 @@ from transformers import OPTConfig, OPTForCausalLM
 
 from toolslm_helpers.agent import gold
 from toolslm_helpers.data import queries
+from toolslm_helpers.data.own_words import own_words
 from toolslm_helpers.data.world import SETS, build_world
 from toolslm_helpers.evaluation.controls import CONTROLS
 from toolslm_helpers.evaluation.judges import Verdict
@@ -31,6 +32,13 @@ def test_the_expert_passes_every_query():
     evaluation = evaluate_agent(expert, WORLD, SOME, seed=0)
     assert [(j.episode.query_id, j.verdict.reason) for j in evaluation.judged if not j.verdict.passed] == []
     assert {name: rate.n for name, rate in evaluation.pass_rates.items()} == {**dict.fromkeys(SETS, 60), "all": 360}
+
+
+@pytest.mark.parametrize("asked", [own_words(WORLD)[:30], queries.typed_queries(WORLD, 200)], ids=["own words", "typed"])
+def test_other_queries_may_be_played_and_the_expert_passes_them(asked):
+    judged = evaluate_agent(expert, WORLD, SOME, seed=0, queries=asked).judged
+    assert [one.world_query for one in judged] == list(asked)
+    assert [(one.episode.query_id, one.verdict.reason) for one in judged if not one.verdict.passed] == []
 
 
 def test_controls_get_what_they_are_made_for_and_nothing_more():

@@ -282,6 +282,7 @@ def typed_queries(world: World, count: int) -> tuple[WorldQuery, ...]:
 
 
 def _training_set(world: World, count: int, name: str, first: int) -> tuple[WorldQuery, ...]:
+    """``count`` queries of the set of that ``name``, numbered from ``first``."""
     queries = []
     for k in range(0, count, 1000):
         groups = random.Random(f"{world.seed} groups {k}").choices(list(TRAINING_MIX), list(TRAINING_MIX.values()), k=1000)
