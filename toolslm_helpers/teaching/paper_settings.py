@@ -37,11 +37,12 @@ def _what_is_read(size: Size, parameters: int, examples: int, steps: int) -> lis
              "what the model itself has to write (lesson 07)"),
         _row("training length", "tokens that a row may have", NOT_STATED, size.max_length,
              "OPT has 2,048 positions, opt-mini 768; our rows fit, and ToolBench's must be shortened"),
-        _row("batch size", "rows that pass through the model at once, on one device", PAPER.batch_size, size.batch_size, ""),
+        _row("batch size", "rows that pass through the model at once, on one device", PAPER.batch_size, size.batch_size,
+             "fewer rows a step: more steps from the same rows"),
         _row("accumulation", "such micro-batches before the weights move once (section 11)", PAPER.accumulation, size.accumulation,
-             "small examples: a batch fits at once, and more steps teach more"),
+             "small examples: a batch fits at once"),
         _row("effective batch size", "rows behind one move: batch size times accumulation times devices",
-             PAPER.effective_batch_size, size.effective_batch_size, "8 instead of 8 x 4"),
+             PAPER.effective_batch_size, size.effective_batch_size, f"{size.effective_batch_size} instead of 8 x 4"),
         _row("optimiser steps", "moves in one epoch: examples over effective batch size", PAPER_STEPS, steps, "as counted in section 3"),
     ]  # fmt: skip
 
