@@ -1,4 +1,4 @@
-"""The result with several seeds: `toolslm sft` and `toolslm evaluate` for each, then test queries asked in people's own words; the mean
+"""The result with several seeds: `toolslm sft` and `toolslm evaluate` for each, then test queries asked in a stranger's words; the mean
 in every set with its interval.
 
     python benchmarks/seeds.py [--seeds 0 1 2] [--output build/seeds]
@@ -26,7 +26,7 @@ from toolslm_helpers.sizes import Size, get_size
 from toolslm_helpers.training.sft import train
 
 BEGIN, END = "<!-- seeds: written by benchmarks/seeds.py -->", "<!-- /seeds -->"
-OWN_WORDS = "in people's own words"
+OWN_WORDS = "in a stranger's words"
 
 
 def one_seed(size: Size, seed: int, folder: Path) -> dict:

@@ -40,12 +40,12 @@ def readme_block(record: dict) -> str:
 
 
 def own_words_line(values: dict) -> str:
-    """What became of the queries that lesson 11 plays twice: as people asked them, and as the test sets do."""
+    """What became of the queries that lesson 11 plays twice: in a stranger's words, and in the test sets'."""
     asked = values["own_words"]["value"]
     rates = [values[name]["value"] for name in ("own_words_pass_rate", "same_queries_pass_rate")]
     low, high = wilson(round(rates[0] * asked), asked)
     return (
-        f"{asked} of these queries asked again by hand, in words that no program wrote: sft passes {rates[0]:.1%} "
+        f"{asked} of these queries said again one by one, [by a stranger](docs/numbers.md#three-seeds): sft passes {rates[0]:.1%} "
         f"[{100 * low:.1f}, {100 * high:.1f}], and {rates[1]:.1%} of the same {asked} in the test sets' words."
     )
 

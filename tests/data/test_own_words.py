@@ -1,4 +1,4 @@
-"""Queries in people's own words: the same goals, all of them said, in no wording that training or the test sets have."""
+"""Queries in words of their own: the same goals, all of them said, in no wording that training or the test sets have."""
 
 from collections import Counter
 

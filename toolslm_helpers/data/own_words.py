@@ -1,4 +1,4 @@
-"""Test queries said again in people's own words: by hand, where everything else here is generated."""
+"""Test queries said again in words of their own, one by one, where all other queries are generated."""
 
 import tomllib
 from dataclasses import replace
@@ -13,7 +13,7 @@ from toolslm_helpers.files import WorkbookError, data_samples
 
 @lru_cache(maxsize=2)
 def own_words(world: World, path: Path | None = None) -> tuple[WorldQuery, ...]:
-    """The queries of ``data_samples/own_words.toml`` (or ``path``), {query id: what a person typed}: goal, plan and APIs are those of the
+    """The queries of ``data_samples/own_words.toml`` (or ``path``), {query id: what somebody might type}: goal, plan and APIs are those of the
     test query with that id, which is asked in other words.
 
     Raises WorkbookError for an id that no test query has, and for words that leave out a name or a value of their query: they were
