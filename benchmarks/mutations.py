@@ -30,8 +30,8 @@ TRAJECTORIES, QUERIES, HELD_OUT = 2_500, 40, 200
 
 
 def lab_size(trajectories: int, queries: int) -> Size:
-    """Size tiny with a smaller budget: its settings, ``trajectories`` to train on, ``queries`` of each set to play."""
-    return replace(get_size("tiny"), train_trajectories=trajectories, eval_queries_per_set=queries)
+    """Size tiny with a smaller budget: ``trajectories`` to train on in steps of 8, ``queries`` of each set to play."""
+    return replace(get_size("tiny"), batch_size=8, warmup_steps=60, train_trajectories=trajectories, eval_queries_per_set=queries)
 
 
 def run(mutation: Mutation, start: Path, world: World, size: Size, seed: int, folder: Path) -> dict:

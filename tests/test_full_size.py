@@ -128,7 +128,7 @@ def test_the_sides_of_the_comparison_supervise_the_same_tokens():
     apart, together = flatten_all(rows, words, supervise="last"), flatten_all(merged, words)
     assert len(rows) > len(merged) and apart.supervised == together.supervised and apart.tokens > together.tokens
     size, batch = sft_speed.size_of("tiny", (rows, merged))
-    assert size.learning_rate == 0 and batch == round(8 * len(rows) / len(merged))
+    assert size.learning_rate == 0 and batch == round(TINY.batch_size * len(rows) / len(merged))
     full, stock = sft_speed.size_of("full", (rows, merged))
     assert (full.batch_size, stock) == (1, 8) and full.accumulation == round(8 * len(merged) / len(rows))
 

@@ -35,6 +35,7 @@ def test_all_of_a_need_is_said(needs):
         for need in needs:
             wanted = [need.attribute, need.entity, need.via, *(extra.split()[-1] for extra in need.extras)]
             assert all(part.lower() in text.lower() for part in wanted), text
+            assert all(text.count(extra.split()[-1]) == 1 for extra in need.extras), text
         assert not re.search(r"[{}]|  |^\s|\s$", text), text
         assert (text, template) == typed_request(random.Random(seed), needs)
 

@@ -158,7 +158,7 @@ def typed_request(rng: random.Random, needs: Sequence[Need]) -> tuple[str, str]:
 
 
 def _grown(rng: random.Random, start: str, need: Need) -> tuple[str, str]:
-    """(text, form it began with) for one need; a form that would leave out what else is said is drawn again."""
+    """(text, form it began with) for one need; a form that would say twice what else is said is drawn again."""
     said = "".join(f" {extra}" for extra in need.extras)
     parts = {
         "a": need.attribute, "e": need.entity, "k": need.kind, "ak": article(need.kind), "via": need.via,
