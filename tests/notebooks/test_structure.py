@@ -137,8 +137,9 @@ def test_it_has_exercises_and_each_is_complete(path, notebook):
     exercises = {name: exercise for name, exercise in all_exercises().items() if exercise.lesson == number}
     text = "\n".join(markdown(notebook))
     headings = re.findall(rf"^### Exercise ({number}\.\d+)\b", text, flags=re.MULTILINE)
-    checked = re.findall(r'check\("(\d\d\.\d+)"', "\n".join(cell.source for cell in code(notebook)))
-    assert len(headings) >= 3 and headings == sorted(set(headings)) == list(exercises) == checked
+    checked = re.findall(r'check\("(\d\d\.\d+)", (\w+)\)', "\n".join(cell.source for cell in code(notebook)))
+    assert len(headings) >= 3 and headings == sorted(set(headings)) == list(exercises) == [name for name, _ in checked]
+    assert [answer for _, answer in checked] == [exercise.name for exercise in exercises.values()], "a solution has another name"
     assert {exercise.kind for exercise in exercises.values()} == {"by hand", "predict", "break it"}
     for section in re.split(rf"^### Exercise {number}\.", text, flags=re.MULTILINE)[1:]:
         assert section.count("<details><summary>hint") == 2, section[:80]

@@ -30,7 +30,7 @@ TRAINING_SHARES = (0.08, 0.07)  # a little more of them: each shows a decision t
 TEST_FORMS = {"G1": (74, 18, 0, 8), "several": (0, 74, 4, 22)}
 TRAINING_FORMS = {"G1": (66, 18, 0, 16), "several": (0, 40, 6, 54)}
 # How often two things that can be of one entity are: in other queries, and in typed ones, where "its" is a wording to learn.
-ONE_ENTITY = (0.5, 0.9)
+ONE_ENTITY, ONE_ENTITY_TYPED = 0.5, 0.9
 TRAINING_MIX = {"G1": 0.45, "G2": 0.40, "G3": 0.15}
 
 
@@ -84,7 +84,7 @@ class QueryDrawer:
         forms = (TEST_FORMS if held_out else TRAINING_FORMS)["G1" if group == "G1" else "several"]
         form = rng.choices(("one", "two", "three", "chain"), forms)[0] if kind == "answer" else "one"
         chosen, chained = _choose(rng, scope, group, form)
-        wants = self._wants(rng, chosen, chained, held_out, ONE_ENTITY[set_name == "typed"])
+        wants = self._wants(rng, chosen, chained, held_out, ONE_ENTITY_TYPED if set_name == "typed" else ONE_ENTITY)
         if kind == "give_up" and not broken:
             wants = [self._unanswerable(rng, wants[0], scope)]
         missing: tuple[str, ...] = ()
